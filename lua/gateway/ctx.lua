@@ -1,0 +1,561 @@
+--- `ctx`, one for each request, and the handles that hang from it. A handle is a slot's number
+--- and a serial; after the request both are compared in vain and every use raises.
+local ffi = require "gateway.cdef"
+
+local M = {}
+
+local C, ffi_string = ffi.C, ffi.string
+local host, slots, ctxs, json
+
+-- The order is that of enum gw_text and enum gw_number in ffi.c.
+local TEXT = { method = 0, scheme = 1, host = 2, path = 3, raw_path = 4, raw_query = 5,
+  client_ip = 6, peer_ip = 7, id = 8, route = 9, upstream = 10, address = 11, error = 12,
+  reason = 13, authority = 14, listener = 15 }
+local NUMBER = { port = 0, version = 1, status = 2, bytes_in = 3, bytes_out = 4, began_us = 5,
+  upstream_began_us = 6, upstream_head_us = 7, ended_us = 8, tries = 9, client_port = 10,
+  flags = 11, length = 12 }
+local SET = { path = 0, query = 1, method = 2, body = 3, id = 4, upstream = 5 }
+
+-- Bits of script/lib.h.
+local IN_ASK = 1 + 2 + 4 + 8      -- rewrite, access, balancer
+local IN_HEADER_FILTER = 16
+local IN_ANSWER = IN_ASK + IN_HEADER_FILTER
+local IN_RESPONSE = 16 + 32 + 64  -- header_filter, body_filter, log
+
+local request_t, response_t, query_t, upstream_t, headers_t
+local out, out2 = ffi.new "struct gw_str", ffi.new "struct gw_str"
+
+local band = bit.band
+
+--- The slot of a handle that is alive.
+local function alive(handle)
+  local i = handle.gw_slot_
+  if slots[i].serial ~= handle.gw_serial_ then
+    error("request is over", 3)
+  end
+  return i
+end
+
+local function need(i, mask, what)
+  if band(slots[i].in_, mask) == 0 then
+    host.wrong_phase(what, slots[i].in_, mask)
+  end
+end
+
+local function text(i, what)
+  if C.gw_ffi_text(i, what, out) then
+    return ffi_string(out.data, out.len)
+  end
+end
+
+local function raise_rc(rc, what)
+  if rc ~= 0 then
+    error(("%s: %s"):format(what, host.rc_text(rc)), 3)
+  end
+end
+
+--- What may be sent: strings as they are, numbers as Lua writes them.
+local function value_text(value, what)
+  if type(value) == "string" then
+    return value
+  end
+  if type(value) == "number" then
+    return tostring(value)
+  end
+  error(("%s: string expected, got %s"):format(what, type(value)), 3)
+end
+
+--------------------------------------------------------------------------------
+-- Headers: which_ 0 of the request, 1 of the response.
+
+local header_methods = {}
+
+local function writable(headers, name)
+  local i = headers.gw_slot_
+  if headers.gw_which_ == 0 then
+    need(i, IN_ASK, "setting request header " .. name)
+  else
+    need(i, IN_HEADER_FILTER, "setting response header " .. name)
+  end
+end
+
+function header_methods.all(headers, name)
+  local i, list, n = alive(headers), {}, 0
+  if type(name) ~= "string" then
+    error("headers:all: name expected", 2)
+  end
+  while C.gw_ffi_header_nth(i, headers.gw_which_, name, #name, n, out) do
+    n = n + 1
+    list[n] = ffi_string(out.data, out.len)
+  end
+  return list
+end
+
+function header_methods.add(headers, name, value)
+  local i = alive(headers)
+  if type(name) ~= "string" then
+    error("headers:add: name expected", 2)
+  end
+  value = value_text(value, "header " .. name)
+  writable(headers, name)
+  if C.gw_ffi_header_set(i, headers.gw_which_, name, #name, value, #value, true) ~= 0 then
+    error(("header %q: name or value may not be sent"):format(name), 2)
+  end
+end
+
+--- for name, value in headers:each() do … end, in the order of the message.
+function header_methods.each(headers)
+  alive(headers)
+  local at = 0
+  return function()
+    at = C.gw_ffi_header_at(alive(headers), headers.gw_which_, at, out, out2)
+    if at > 0 then
+      return ffi_string(out.data, out.len), ffi_string(out2.data, out2.len)
+    end
+    at = 0x7fffffff -- stays at the end
+  end
+end
+
+headers_t = ffi.metatype("gw_h_headers", {
+  __index = function(headers, name)
+    local method = header_methods[name]
+    if method then
+      return method
+    end
+    local i = alive(headers)
+    if type(name) ~= "string" then
+      error("headers: a name is a string", 2)
+    end
+    if C.gw_ffi_header_get(i, headers.gw_which_, name, #name, out) then
+      return ffi_string(out.data, out.len)
+    end
+  end,
+  __newindex = function(headers, name, value)
+    local i = alive(headers)
+    if type(name) ~= "string" then
+      error("headers: a name is a string", 2)
+    end
+    if value == nil then
+      writable(headers, name)
+      C.gw_ffi_header_remove(i, headers.gw_which_, name, #name)
+      return
+    end
+    if type(value) ~= "string" then
+      value = value_text(value, "header " .. name)
+    end
+    writable(headers, name)
+    if C.gw_ffi_header_set(i, headers.gw_which_, name, #name, value, #value, false) ~= 0 then
+      error(("header %q: name or value may not be sent"):format(name), 2)
+    end
+  end,
+  __tostring = function() return "headers" end,
+})
+
+--------------------------------------------------------------------------------
+-- Query
+
+local query_methods = {}
+
+function query_methods.all(query, name)
+  local i, list, n = alive(query), {}, 0
+  if type(name) ~= "string" then
+    error("query:all: name expected", 2)
+  end
+  while C.gw_ffi_query_get(i, name, #name, n, out) == 0 do
+    n = n + 1
+    list[n] = ffi_string(out.data, out.len)
+  end
+  return list
+end
+
+function query_methods.each(query)
+  alive(query)
+  local n = -1
+  return function()
+    n = n + 1
+    if C.gw_ffi_query_at(alive(query), n, out, out2) == 0 then
+      return ffi_string(out.data, out.len), ffi_string(out2.data, out2.len)
+    end
+  end
+end
+
+query_t = ffi.metatype("gw_h_query", {
+  __index = function(query, name)
+    local method = query_methods[name]
+    if method then
+      return method
+    end
+    local i = alive(query)
+    if type(name) ~= "string" then
+      error("query: a name is a string", 2)
+    end
+    if C.gw_ffi_query_get(i, name, #name, 0, out) == 0 then
+      return ffi_string(out.data, out.len)
+    end
+  end,
+  __newindex = function()
+    error("query: assign the whole: ctx.request.query = { name = value }", 2)
+  end,
+  __tostring = function(query) return text(alive(query), TEXT.raw_query) or "" end,
+})
+
+local function escape(value)
+  return (tostring(value):gsub("[^%w%-%._~]", function(c)
+    return ("%%%02X"):format(c:byte())
+  end))
+end
+
+--- { a = 1, b = { 2, 3 } } -> "a=1&b=2&b=3", in the order of the names.
+local function query_text(value)
+  if type(value) == "string" then
+    return value
+  end
+  if type(value) ~= "table" then
+    error("query: string or table expected, got " .. type(value), 3)
+  end
+  local names, parts = {}, {}
+  for name in pairs(value) do
+    names[#names + 1] = name
+  end
+  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
+  for _, name in ipairs(names) do
+    local item = value[name]
+    for _, one in ipairs(type(item) == "table" and item or { item }) do
+      parts[#parts + 1] = escape(name) .. "=" .. escape(one)
+    end
+  end
+  return table.concat(parts, "&")
+end
+
+--------------------------------------------------------------------------------
+-- Request
+
+local request_get = {
+  method = function(i) return text(i, TEXT.method) end,
+  scheme = function(i) return text(i, TEXT.scheme) end,
+  host = function(i) return text(i, TEXT.host) end,
+  path = function(i) return text(i, TEXT.path) end,
+  raw_path = function(i) return text(i, TEXT.raw_path) end,
+  raw_query = function(i) return text(i, TEXT.raw_query) end,
+  client_ip = function(i) return text(i, TEXT.client_ip) end,
+  peer_ip = function(i) return text(i, TEXT.peer_ip) end,
+  authority = function(i) return text(i, TEXT.authority) end,
+  listener = function(i) return text(i, TEXT.listener) end,
+  port = function(i) return C.gw_ffi_number(i, NUMBER.port) end,
+  client_port = function(i) return C.gw_ffi_number(i, NUMBER.client_port) end,
+  version = function(i) return C.gw_ffi_number(i, NUMBER.version) end,
+  began = function(i) return C.gw_ffi_number(i, NUMBER.began_us) / 1e6 end,
+  ended = function(i) return C.gw_ffi_number(i, NUMBER.ended_us) / 1e6 end,
+  bytes = function(i) return C.gw_ffi_number(i, NUMBER.bytes_in) end,
+  aborted = function(i) return band(C.gw_ffi_number(i, NUMBER.flags), 2) ~= 0 end,
+  headers = function(i) return headers_t(i, slots[i].serial, 0) end,
+  query = function(i) return query_t(i, slots[i].serial) end,
+  body = function(i)
+    need(i, IN_ASK, "reading request.body")
+    local body, err, code = host.read_body()
+    if not body then
+      -- Going on without the body would let through what a plugin wanted to look at.
+      if code == "limit" then
+        host.too_large()
+      end
+      error("request.body: " .. err, 0)
+    end
+    return body
+  end,
+}
+
+local request_set = {
+  path = function(i, value)
+    value = value_text(value, "request.path")
+    raise_rc(C.gw_ffi_set_text(i, SET.path, value, #value), "request.path")
+  end,
+  query = function(i, value)
+    value = query_text(value)
+    raise_rc(C.gw_ffi_set_text(i, SET.query, value, #value), "request.query")
+  end,
+  method = function(i, value)
+    value = value_text(value, "request.method")
+    raise_rc(C.gw_ffi_set_text(i, SET.method, value, #value), "request.method")
+  end,
+  body = function(i, value)
+    value = value_text(value == nil and "" or value, "request.body")
+    raise_rc(C.gw_ffi_set_text(i, SET.body, value, #value), "request.body")
+  end,
+}
+
+request_t = ffi.metatype("gw_h_request", {
+  __index = function(request, key)
+    local i = alive(request)
+    local get = request_get[key]
+    if get then
+      return get(i)
+    end
+    error(("request: no field %s"):format(tostring(key)), 2)
+  end,
+  __newindex = function(request, key, value)
+    local i = alive(request)
+    local set = request_set[key]
+    if not set then
+      error(("request.%s cannot be set"):format(tostring(key)), 2)
+    end
+    need(i, IN_ASK, "setting request." .. key)
+    set(i, value)
+  end,
+  __tostring = function() return "request" end,
+})
+
+--------------------------------------------------------------------------------
+-- Response and upstream
+
+local response_get = {
+  status = function(i) return C.gw_ffi_number(i, NUMBER.status) end,
+  reason = function(i) return text(i, TEXT.reason) end,
+  headers = function(i) return headers_t(i, slots[i].serial, 1) end,
+  bytes = function(i) return C.gw_ffi_number(i, NUMBER.bytes_out) end,
+  length = function(i)
+    local length = C.gw_ffi_number(i, NUMBER.length)
+    return length >= 0 and length or nil
+  end,
+  error = function(i) return text(i, TEXT.error) end,
+  from_gateway = function(i) return band(C.gw_ffi_number(i, NUMBER.flags), 1) ~= 0 end,
+}
+
+response_t = ffi.metatype("gw_h_response", {
+  __index = function(response, key)
+    local i = alive(response)
+    need(i, IN_RESPONSE, "response")
+    local get = response_get[key]
+    if get then
+      return get(i)
+    end
+    error(("response: no field %s"):format(tostring(key)), 2)
+  end,
+  __newindex = function(response, key, value)
+    local i = alive(response)
+    if key ~= "status" then
+      error(("response.%s cannot be set: use ctx:exit() or body_filter"):format(tostring(key)), 2)
+    end
+    need(i, IN_HEADER_FILTER, "setting response.status")
+    if type(value) ~= "number" or value < 200 or value > 599 or value % 1 ~= 0 then
+      error("response.status: 200 to 599 expected", 2)
+    end
+    C.gw_ffi_set_status(i, value)
+  end,
+  __tostring = function() return "response" end,
+})
+
+local upstream_get = {
+  name = function(i) return text(i, TEXT.upstream) end,
+  address = function(i) return text(i, TEXT.address) end,
+  tries = function(i) return C.gw_ffi_number(i, NUMBER.tries) end,
+  began = function(i) return C.gw_ffi_number(i, NUMBER.upstream_began_us) / 1e6 end,
+  head = function(i) return C.gw_ffi_number(i, NUMBER.upstream_head_us) / 1e6 end,
+}
+
+local function set_target(upstream, index)
+  local i = alive(upstream)
+  need(i, 8, "upstream:set_target")
+  if type(index) ~= "number" or index < 1 or index % 1 ~= 0 then
+    error("upstream:set_target: a target's place, from 1, expected", 2)
+  end
+  raise_rc(C.gw_ffi_set_target(i, index - 1), "upstream:set_target")
+end
+
+upstream_t = ffi.metatype("gw_h_upstream", {
+  __index = function(upstream, key)
+    local i = alive(upstream)
+    local get = upstream_get[key]
+    if get then
+      return get(i)
+    end
+    if key == "set_target" then
+      return set_target
+    end
+    error(("upstream: no field %s"):format(tostring(key)), 2)
+  end,
+  __newindex = function(upstream, key, value)
+    local i = alive(upstream)
+    if key ~= "name" then
+      error(("upstream.%s cannot be set"):format(tostring(key)), 2)
+    end
+    need(i, IN_ASK, "setting upstream.name")
+    value = value_text(value, "upstream.name")
+    raise_rc(C.gw_ffi_set_text(i, SET.upstream, value, #value), "upstream.name " .. value)
+  end,
+  __tostring = function() return "upstream" end,
+})
+
+--------------------------------------------------------------------------------
+-- ctx
+
+local methods = {}
+
+local function check_status(status, what)
+  if type(status) ~= "number" or status < 200 or status > 599 or status % 1 ~= 0 then
+    error(what .. ": a status of 200 to 599 is expected", 3)
+  end
+end
+
+--- { name = value or { value, … } }; checked before anything is done.
+local function check_headers(headers, what)
+  if headers == nil then
+    return
+  end
+  if type(headers) ~= "table" then
+    error(what .. ": headers must be a table", 3)
+  end
+  for name, value in pairs(headers) do
+    for _, one in ipairs(type(value) == "table" and value or { value }) do
+      if type(name) ~= "string" or (type(one) ~= "string" and type(one) ~= "number") then
+        error(("%s: header %s: name and string expected"):format(what, tostring(name)), 3)
+      end
+      one = tostring(one)
+      if not C.gw_ffi_header_valid(name, #name, one, #one) then
+        error(("%s: header %q: name or value may not be sent"):format(what, name), 3)
+      end
+    end
+  end
+end
+
+local function answer_headers(i, headers)
+  for name, value in pairs(headers or {}) do
+    if type(value) == "table" then
+      for n, one in ipairs(value) do
+        one = tostring(one)
+        C.gw_ffi_answer_header(i, name, #name, one, #one, n > 1)
+      end
+    else
+      value = tostring(value)
+      C.gw_ffi_answer_header(i, name, #name, value, #value, false)
+    end
+  end
+end
+
+--- Answers instead of the upstream: what stands behind in this phase is not run. A table is sent
+--- as JSON.
+function methods.exit(ctx, status, body, headers)
+  local i = alive(ctx.gw_handle_)
+  need(i, IN_ANSWER, "exit")
+  check_status(status, "exit")
+  check_headers(headers, "exit")
+  local is_json = type(body) == "table"
+  if is_json then
+    if not json then
+      error("exit: a table as body needs gw.json", 2)
+    end
+    body = json.encode(body)
+  elseif body == nil then
+    body = ""
+  else
+    body = value_text(body, "exit: body")
+  end
+  C.gw_ffi_answer(i, status, body, #body)
+  if is_json then
+    C.gw_ffi_answer_header(i, "content-type", 12, "application/json", 16, false)
+  end
+  answer_headers(i, headers)
+end
+
+local PROBLEM_OWN = { title = true, detail = true, headers = true, status = true }
+
+--- An error for people and programs (RFC 9457). fields: title, detail, headers, and any other
+--- member, which is added to the document.
+function methods.problem(ctx, status, fields)
+  local i = alive(ctx.gw_handle_)
+  need(i, IN_ANSWER, "problem")
+  check_status(status, "problem")
+  fields = fields or {}
+  if type(fields) ~= "table" then
+    error("problem: fields must be a table", 2)
+  end
+  check_headers(fields.headers, "problem")
+  local title = value_text(fields.title or "", "problem: title")
+  local detail = value_text(fields.detail or "", "problem: detail")
+  local more
+  for key, value in pairs(fields) do
+    if not PROBLEM_OWN[key] then
+      if not json then
+        error("problem: further members need gw.json", 2)
+      end
+      more = more or {}
+      more[key] = value
+    end
+  end
+  more = more and json.encode(more) or ""
+  C.gw_ffi_problem(i, status, title, #title, detail, #detail, more, #more)
+  answer_headers(i, fields.headers)
+end
+
+--- Matches again, with the path, host and headers as they are now.
+function methods.reroute(ctx)
+  local i = alive(ctx.gw_handle_)
+  need(i, 1 + 2, "reroute")
+  if not C.gw_ffi_reroute(i) then
+    error("reroute: at most 3 times in a request", 2)
+  end
+end
+
+local getters = {
+  id = function(i) return text(i, TEXT.id) end,
+  response = function(i) return response_t(i, slots[i].serial) end,
+  upstream = function(i) return upstream_t(i, slots[i].serial) end,
+  route = function(i)
+    local params, n = {}, 0
+    while C.gw_ffi_param(i, n, out, out2) do
+      params[ffi_string(out.data, out.len)] = ffi_string(out2.data, out2.len)
+      n = n + 1
+    end
+    return { name = text(i, TEXT.route), params = params }
+  end,
+}
+
+local ctx_mt = {
+  __index = function(ctx, key)
+    local method = methods[key]
+    if method then
+      return method
+    end
+    local get = getters[key]
+    if get then
+      return get(alive(rawget(ctx, "gw_handle_")))
+    end
+  end,
+  __newindex = function(ctx, key, value)
+    if key == "id" then
+      value = value_text(value, "ctx.id")
+      local i = alive(rawget(ctx, "gw_handle_"))
+      if not C.gw_ffi_header_valid("x", 1, value, #value) or #value == 0 or #value > 200 then
+        error("ctx.id: 1 to 200 bytes that may stand in a header are expected", 2)
+      end
+      raise_rc(C.gw_ffi_set_text(i, SET.id, value, #value), "ctx.id")
+      return
+    end
+    if methods[key] or getters[key] then
+      error(("ctx.%s cannot be set"):format(tostring(key)), 2)
+    end
+    rawset(ctx, key, value)
+  end,
+  __metatable = false,
+}
+
+--- The nils keep a place for what most requests will set, so that the table never grows.
+local function make(handle, none)
+  return setmetatable({ gw_handle_ = handle, request = handle, state = none, consumer = none,
+    tenant = none, session = none }, ctx_mt)
+end
+
+local function new_ctx(i)
+  local ctx = make(request_t(i, slots[i].serial), nil)
+  ctxs[i] = ctx
+  return ctx
+end
+
+--- Called once by sandbox.c. `base` is the address of the slots. Returns the maker.
+function M.open(c_functions, ctx_table, base, size, json_lib)
+  assert(ffi.sizeof("struct gw_slot") == size, "cdef.lua and handle.h differ")
+  host, ctxs, json = c_functions, ctx_table, json_lib
+  slots = ffi.cast("struct gw_slot *", base)
+  return new_ctx
+end
+
+return M

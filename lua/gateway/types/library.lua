@@ -1,0 +1,406 @@
+---@meta
+--- The library that plugins see as the global `gw`. What the world does wrong comes back as
+--- nil, message, code; wrong arguments raise.
+
+---@alias gw.code
+---| "timeout" | "closed" | "refused" | "dns" | "protocol" | "limit" | "full" | "exists"
+---| "not_found" | "invalid" | "wrong_type" | "unsupported" | "nomem"
+
+---@class gw
+---@field log gw.log
+---@field json gw.json
+---@field shared table<string, gw.dict> dictionaries of the conf's shared: by name
+---@field time gw.time
+---@field timer gw.timer
+---@field http gw.http
+---@field uuid gw.uuid
+---@field base64 gw.base64
+---@field hex gw.hex
+---@field crypto gw.crypto
+---@field regex gw.regex
+---@field metrics gw.metrics
+gw = {}
+
+--- Waits. Only in: rewrite, access, balancer, log, timers, specs.
+---@param seconds number 0 to 86400
+function gw.sleep(seconds) end
+
+--- A variable of the environment that the gateway was started with.
+---@param name string
+---@return string?
+function gw.env(name) end
+
+---@class gw.log
+---@overload fun(...: any)
+local log = {}
+--- A format where the first value has a % and more follow, else values joined by spaces.
+---@param ... any
+function log.debug(...) end
+---@param ... any
+function log.info(...) end
+---@param ... any
+function log.warn(...) end
+---@param ... any
+function log.error(...) end
+
+---@class gw.json
+---@field null lightuserdata
+local json = {}
+---@param text string
+---@param options? { depth?: integer, size?: integer, duplicates?: "last"|"refuse" }
+---@return any value
+---@return string? err "json: line:column: what"
+---@return gw.code? code
+function json.decode(text, options) end
+--- A table whose keys are 1..n is an array, every other one (the empty one too) an object.
+---@param value any
+---@param options? { depth?: integer, size?: integer }
+---@return string? text
+---@return string? err
+---@return gw.code? code
+function json.encode(value, options) end
+--- Marks a table as array, also when it is empty.
+---@param t? table
+---@return table t
+function json.array(t) end
+---@param value any
+---@return boolean
+function json.is_array(value) end
+
+---@class gw.dict
+local dict = {}
+---@param key string
+---@return string|number|boolean|nil value
+---@return gw.code? err
+---@return gw.code? code
+function dict:get(key) end
+---@param key string
+---@param value string|number|boolean|nil nil removes
+---@param ttl? number seconds
+---@return boolean? ok
+---@return gw.code? err
+---@return gw.code? code
+function dict:set(key, value, ttl) end
+---@param key string
+---@param value string|number|boolean
+---@param ttl? number
+---@return boolean? ok
+---@return gw.code? err "exists", "full"
+---@return gw.code? code
+function dict:add(key, value, ttl) end
+---@param key string
+---@param value string|number|boolean
+---@param ttl? number
+---@return boolean? ok
+---@return gw.code? err "not_found", "full"
+---@return gw.code? code
+function dict:replace(key, value, ttl) end
+---@param key string
+---@param by? number 1
+---@param init? number
+---@param init_ttl? number
+---@return number? value
+---@return gw.code? err
+---@return gw.code? code
+function dict:incr(key, by, init, init_ttl) end
+---@param key string
+---@return boolean? was_there
+function dict:delete(key) end
+---@param key string
+---@param ttl? number
+---@return boolean? ok
+---@return gw.code? err
+---@return gw.code? code
+function dict:expire(key, ttl) end
+---@param key string
+---@return number? seconds 0: for ever
+---@return gw.code? err
+---@return gw.code? code
+function dict:ttl(key) end
+---@param max? integer 1024; 0: all
+---@return string[]? keys
+function dict:keys(max) end
+---@param key string
+---@param value string|number|boolean
+---@return integer? length
+---@return gw.code? err
+---@return gw.code? code
+function dict:lpush(key, value) end
+---@param key string
+---@param value string|number|boolean
+---@return integer? length
+---@return gw.code? err
+---@return gw.code? code
+function dict:rpush(key, value) end
+---@param key string
+---@return string|number|boolean|nil
+function dict:lpop(key) end
+---@param key string
+---@return string|number|boolean|nil
+function dict:rpop(key) end
+---@param key string
+---@return integer? length
+function dict:llen(key) end
+--- Token bucket.
+---@param key string
+---@param rate number tokens a second
+---@param burst number
+---@param cost? number 1
+---@return boolean? allowed
+---@return number|gw.code remaining
+---@return number|gw.code retry_after seconds
+function dict:take(key, rate, burst, cost) end
+--- Sliding window, exact.
+---@param key string
+---@param limit integer
+---@param window number seconds
+---@return boolean? allowed
+---@return integer|gw.code count
+---@return number|gw.code reset seconds
+function dict:hit(key, limit, window) end
+---@return boolean? ok
+function dict:flush() end
+
+---@class gw.time
+local time = {}
+--- Seconds since 1970, read once a turn of the loop.
+---@return number
+function time.now() end
+---@return number seconds that never go back
+function time.monotonic() end
+---@return number milliseconds since 1970, read now
+function time.real() end
+---@param seconds number
+---@return string
+function time.http(seconds) end
+---@param text string
+---@return number? seconds
+---@return string? err
+---@return gw.code? code
+function time.parse_http(text) end
+---@param seconds number
+---@return string
+function time.rfc3339(seconds) end
+---@param text string
+---@return number? seconds
+---@return string? err
+---@return gw.code? code
+function time.parse_rfc3339(text) end
+
+---@class gw.timer.handle
+local handle = {}
+---@return boolean still_waited
+function handle:cancel() end
+
+---@class gw.timer
+local timer = {}
+---@param delay number|{ seconds: number, jitter?: number }
+---@param fn fun(...)
+---@param ... any
+---@return gw.timer.handle? handle
+---@return string? err
+---@return gw.code? code
+function timer.after(delay, fn, ...) end
+--- From beginning to beginning; a run that is not over makes the next one wait its turn out.
+---@param delay number|{ seconds: number, jitter?: number }
+---@param fn fun(...)
+---@param ... any
+---@return gw.timer.handle? handle
+---@return string? err
+---@return gw.code? code
+function timer.every(delay, fn, ...) end
+
+---@class gw.http.headers: { [string]: string }
+local headers = {}
+---@param name string
+---@return string[]
+function headers:all(name) end
+
+---@class gw.http.response
+---@field status integer
+---@field headers gw.http.headers any case; repeated ones joined
+---@field body string
+
+---@class gw.http.options
+---@field url? string
+---@field method? string "GET"
+---@field headers? table<string, string|number|string[]>
+---@field body? string
+---@field timeout? number seconds for all of it; 5
+---@field max_body? integer bytes; 1 MiB
+---@field keep_alive? boolean true
+
+---@class gw.http
+local http = {}
+---@param url string|gw.http.options
+---@param options? gw.http.options
+---@return gw.http.response? response
+---@return string? err
+---@return gw.code? code
+function http.request(url, options) end
+---@param url string
+---@param options? gw.http.options
+---@return gw.http.response? response
+---@return string? err
+---@return gw.code? code
+function http.get(url, options) end
+---@param url string
+---@param body string
+---@param options? gw.http.options
+---@return gw.http.response? response
+---@return string? err
+---@return gw.code? code
+function http.post(url, body, options) end
+
+---@class gw.uuid
+---@overload fun(): string
+local uuid = {}
+---@return string
+function uuid.v4() end
+---@return string ordered by time
+function uuid.v7() end
+
+---@class gw.base64
+local base64 = {}
+---@param data string
+---@return string
+function base64.encode(data) end
+---@param text string
+---@return string? data
+---@return string? err
+---@return gw.code? code
+function base64.decode(text) end
+---@param data string
+---@return string without padding
+function base64.encode_url(data) end
+---@param text string
+---@return string? data
+---@return string? err
+---@return gw.code? code
+function base64.decode_url(text) end
+
+---@class gw.hex
+local hex = {}
+---@param data string
+---@return string
+function hex.encode(data) end
+---@param text string
+---@return string? data
+---@return string? err
+---@return gw.code? code
+function hex.decode(text) end
+
+---@class gw.crypto
+local crypto = {}
+---@param data string
+---@param form? "hex"|"raw"
+---@return string
+function crypto.md5(data, form) end
+---@param data string
+---@param form? "hex"|"raw"
+---@return string
+function crypto.sha1(data, form) end
+---@param data string
+---@param form? "hex"|"raw"
+---@return string
+function crypto.sha256(data, form) end
+---@param data string
+---@param form? "hex"|"raw"
+---@return string
+function crypto.sha384(data, form) end
+---@param data string
+---@param form? "hex"|"raw"
+---@return string
+function crypto.sha512(data, form) end
+---@param algorithm "md5"|"sha1"|"sha256"|"sha384"|"sha512"
+---@param key string
+---@param data string
+---@param form? "hex"|"raw"
+---@return string
+function crypto.hmac(algorithm, key, data, form) end
+--- In constant time for equal lengths.
+---@param a string
+---@param b string
+---@return boolean
+function crypto.equal(a, b) end
+---@param n integer 0 to 65536
+---@return string bytes
+function crypto.random(n) end
+
+---@class gw.regex flags: letters of i m s x u a
+local regex = {}
+---@param subject string
+---@param pattern string
+---@param flags? string
+---@param from? integer
+---@return table<integer|string, string|false>? captures [0] is the whole match
+---@return string? err
+---@return gw.code? code
+function regex.match(subject, pattern, flags, from) end
+---@param subject string
+---@param pattern string
+---@param flags? string
+---@param from? integer
+---@return integer? first
+---@return integer|string|nil last
+---@return gw.code? code
+function regex.find(subject, pattern, flags, from) end
+---@param subject string
+---@param pattern string
+---@param replacement string|fun(captures: table): string|number|nil|false $1 ${name} $$
+---@param flags? string
+---@return string? text
+---@return integer|string count
+---@return gw.code? code
+function regex.gsub(subject, pattern, replacement, flags) end
+
+---@class gw.counter
+local counter = {}
+---@param by? number 1
+---@param ... string|number|boolean label values
+function counter:inc(by, ...) end
+
+---@class gw.gauge
+local gauge = {}
+---@param by? number 1
+---@param ... string|number|boolean
+function gauge:inc(by, ...) end
+---@param value number
+---@param ... string|number|boolean
+function gauge:set(value, ...) end
+
+---@class gw.histogram
+local histogram = {}
+---@param value number
+---@param ... string|number|boolean
+function histogram:observe(value, ...) end
+
+---@class gw.metrics
+local metrics = {}
+---@param name string
+---@param help string
+---@param labels? string[]
+---@return gw.counter? counter
+---@return string? err
+---@return gw.code? code
+function metrics.counter(name, help, labels) end
+---@param name string
+---@param help string
+---@param labels? string[]
+---@param options? { sum?: boolean } the sum of the workers' own values
+---@return gw.gauge? gauge
+---@return string? err
+---@return gw.code? code
+function metrics.gauge(name, help, labels, options) end
+---@param name string
+---@param help string
+---@param labels? string[]
+---@param buckets? number[] upper bounds, rising
+---@return gw.histogram? histogram
+---@return string? err
+---@return gw.code? code
+function metrics.histogram(name, help, labels, buckets) end
+---@return string? text for Prometheus
+---@return string? err
+---@return gw.code? code
+function metrics.render() end

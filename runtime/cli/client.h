@@ -1,0 +1,16 @@
+/* Talking to a running gateway over its control socket.
+ * Lives in: one command. Blocking, with a time limit. */
+#ifndef GW_CLI_CLIENT_H
+#define GW_CLI_CLIENT_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json.h"
+
+/* Asks the gateway of that conf. `out` gets the line that came back (without its newline),
+ * *answer what it says (gw_json_free). GW_NOT_FOUND: none runs. */
+GW_MUST_CHECK enum gw_rc gw_client_ask(const char *conf_path, const char *command,
+                                       unsigned timeout_s, struct gw_buf *out,
+                                       struct gw_json **answer, struct gw_err *err);
+
+#endif

@@ -1,0 +1,463 @@
+#include "conf/include.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "conf/names.h"
+#include "conf/rows.h"
+#include "conf/yaml.h"
+
+#define FILES_MAX 10000
+#define FILE_SEED 0x66696c65ULL
+#define INCLUDE_DEPTH_MAX 16
+#define ALL_BYTES_MAX ((size_t)64 << 20)
+
+struct merge {
+    struct gw_files *files;
+    struct gw_node *root;
+    struct gw_names keys[64]; /* by row of the root table: the keys of merged maps */
+    bool unfit;               /* a file could not be read to its end */
+};
+
+/* What is being included, from where. */
+struct request {
+    const char *name; /* as in messages; opened by it */
+    uint32_t parent;  /* GW_NONE: the main file */
+    uint32_t depth;
+    struct gw_where where; /* of the item of include: */
+    struct gw_str path;    /* of that item, for faults */
+    bool found;            /* by a glob: what is read already is skipped in silence */
+};
+
+static void read_file(struct merge *m, const struct request *request, struct gw_str given);
+
+/* ---- names ---- */
+
+static struct gw_str dir_of(struct gw_str name)
+{
+    const char *slash = memrchr(name.data, '/', name.len);
+
+    if (slash == NULL)
+        return GW_STR(".");
+    return slash == name.data ? GW_STR("/") : gw_str(name.data, (size_t)(slash - name.data));
+}
+
+static struct gw_str base_of(struct gw_str name)
+{
+    const char *slash = memrchr(name.data, '/', name.len);
+
+    return slash == NULL ? name
+                         : gw_str(slash + 1, name.len - (size_t)(slash - name.data) - 1);
+}
+
+/* The folder is made absolute, the file itself is not: where it is a link into another
+ * folder (as Kubernetes makes them), its neighbours are still those beside the link. */
+static void place(struct gw_files *files, struct gw_file *file)
+{
+    struct gw_str dir = gw_arena_dup(files->arena, dir_of(file->name));
+    struct gw_str base = base_of(file->name);
+    char *absolute = realpath(dir.data, NULL);
+
+    file->dir = gw_arena_dup(files->arena, absolute == NULL ? dir : gw_str_c(absolute));
+    file->path = gw_arena_printf(files->arena, "%.*s%s%.*s", GW_STR_ARG(file->dir),
+                                 file->dir.len == 1 ? "" : "/", GW_STR_ARG(base));
+    free(absolute);
+}
+
+/* ---- reading ---- */
+
+static void fault(struct merge *m, const struct request *request, const char *name, const char *why)
+{
+    m->unfit = true;
+    if (request->parent == GW_NONE)
+        gw_report_fault(m->files->report, (struct gw_where){0, 0, 0}, GW_STR(""), "%s", why);
+    else
+        gw_report_fault(m->files->report, request->where, request->path, "%s: %s", name, why);
+}
+
+/* NULL, or why it could not be read. */
+static const char *slurp(int fd, size_t size, struct gw_buf *out)
+{
+    for (;;) {
+        char *to = gw_buf_reserve(out, size > 0 ? size + 1 : 4096);
+        ssize_t got = read(fd, to, size > 0 ? size + 1 : 4096);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return strerror(errno);
+        if (got == 0)
+            return NULL;
+        gw_buf_added(out, (size_t)got);
+        if (gw_buf_len(out) > GW_YAML_FILE_BYTES_MAX)
+            return "the file is too large";
+        size = 0; /* a file that grows meanwhile is read on in small steps */
+    }
+}
+
+static const char *open_file(const char *name, struct gw_file *file, int *fd, size_t *size)
+{
+    struct stat st;
+
+    /* Not to wait for the writer of a pipe that somebody has put there. */
+    *fd = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (*fd < 0)
+        return strerror(errno);
+    if (fstat(*fd, &st) != 0)
+        return strerror(errno);
+    if (!S_ISREG(st.st_mode))
+        return S_ISDIR(st.st_mode) ? "is a folder" : "is no regular file";
+    file->dev = st.st_dev;
+    file->ino = st.st_ino;
+    *size = (size_t)st.st_size;
+    return NULL;
+}
+
+static bool is_ancestor(const struct gw_files *files, uint32_t file, uint32_t from)
+{
+    for (; from != GW_NONE; from = files->items[from].parent)
+        if (from == file)
+            return true;
+    return false;
+}
+
+/* Was it read before? Then there is nothing to do, or, when it includes itself by name, a fault. */
+static bool known(struct merge *m, const struct request *request, const struct gw_file *file)
+{
+    const struct gw_files *files = m->files;
+
+    for (uint32_t i = 0; i < files->count; i++) {
+        if (files->items[i].dev != file->dev || files->items[i].ino != file->ino ||
+            file->ino == 0)
+            continue;
+        if (!request->found && is_ancestor(files, i, request->parent))
+            fault(m, request, request->name, "includes itself");
+        return true;
+    }
+    return false;
+}
+
+static uint32_t register_file(struct gw_files *files, struct gw_file *file)
+{
+    if (files->count == files->size) {
+        uint32_t size = files->size == 0 ? 16 : files->size * 2;
+        struct gw_file *larger = gw_arena_alloc(files->arena, size * sizeof(*larger));
+
+        if (files->count > 0)
+            memcpy(larger, files->items, files->count * sizeof(*larger));
+        files->items = larger;
+        files->size = size;
+    }
+    files->items[files->count] = *file;
+    files->count++;
+    return gw_report_file(files->report, file->name);
+}
+
+/* ---- merging ---- */
+
+static const struct gw_row *root_row(struct gw_str key, uint32_t *index)
+{
+    for (uint32_t i = 0; i < gw_section_root.count; i++) {
+        if (!gw_str_eq(key, gw_str_c(gw_section_root.rows[i].key)))
+            continue;
+        *index = i;
+        return &gw_section_root.rows[i];
+    }
+    return NULL;
+}
+
+static void fault_twice(struct merge *m, const struct gw_node *node, const struct gw_node *first,
+                        struct gw_str path)
+{
+    struct gw_where where = gw_node_key_where(first);
+
+    gw_report_fault(m->files->report, gw_node_key_where(node), path,
+                    "is also given in %.*s:%u:%u",
+                    GW_STR_ARG(m->files->report->files[where.file]), where.line, where.column);
+    gw_report_hint(m->files->report, "keep one of them");
+}
+
+static void append(struct gw_node *parent, struct gw_node *child)
+{
+    child->next = NULL;
+    if (parent->members.last == NULL)
+        parent->members.first = child;
+    else
+        parent->members.last->next = child;
+    parent->members.last = child;
+    parent->count++;
+}
+
+/* A single item becomes a list of one, so that others can be appended. */
+static struct gw_node *as_list(struct gw_files *files, struct gw_node *node)
+{
+    struct gw_node *list;
+
+    if (node->kind == GW_NODE_LIST)
+        return node;
+    list = gw_node_new_list(files->arena);
+    list->where = node->where;
+    if (!gw_node_is_null(node)) {
+        struct gw_node *item = gw_arena_alloc(files->arena, sizeof(*item));
+        *item = *node;
+        item->key = GW_STR_NULL;
+        append(list, item);
+    }
+    return list;
+}
+
+static void merge_maps(struct merge *m, uint32_t row, struct gw_node *into, struct gw_node *from)
+{
+    struct gw_names *keys = &m->keys[row];
+    struct gw_node *n, *next;
+
+    if (keys->count == 0)
+        for (n = into->members.first; n != NULL; n = n->next)
+            (void)gw_names_add(keys, n->key, 0, NULL);
+    for (n = from->members.first; n != NULL; n = next) {
+        next = n->next;
+        if (!gw_names_add(keys, n->key, 0, NULL)) {
+            struct gw_path outer = {NULL, from->key, 0}, inner = {&outer, n->key, 0};
+
+            fault_twice(m, n, gw_node_get(into, n->key),
+                        gw_path_text(&inner, m->files->arena));
+            continue;
+        }
+        append(into, n);
+    }
+}
+
+/* `from` stands in a later file than `into`, which is in the root. */
+static void merge_key(struct merge *m, struct gw_node *into, struct gw_node *from)
+{
+    uint32_t index = 0;
+    const struct gw_row *row = root_row(into->key, &index);
+
+    if (row != NULL && row->type->list) {
+        struct gw_node *list = as_list(m->files, into), *more = as_list(m->files, from);
+        struct gw_node *n, *next;
+
+        if (list != into) {
+            /* In its place: the siblings and the key stay. */
+            into->kind = GW_NODE_LIST;
+            into->members = list->members;
+            into->count = list->count;
+        }
+        for (n = more->members.first; n != NULL; n = next) {
+            next = n->next;
+            append(into, n);
+        }
+        return;
+    }
+    if (row != NULL && into->kind == GW_NODE_MAP && from->kind == GW_NODE_MAP) {
+        merge_maps(m, index, into, from);
+    } else if (row != NULL && gw_node_is_null(into) && from->kind == GW_NODE_MAP) {
+        into->kind = GW_NODE_MAP;
+        into->members = from->members;
+        into->count = from->count;
+    } else if (!(row != NULL && gw_node_is_null(from) && into->kind == GW_NODE_MAP)) {
+        fault_twice(m, from, into, from->key);
+    }
+}
+
+static void merge_root(struct merge *m, struct gw_node *from)
+{
+    struct gw_node *n, *next;
+
+    if (m->root == NULL) {
+        m->root = from;
+        return;
+    }
+    for (n = from->members.first; n != NULL; n = next) {
+        struct gw_node *into = gw_node_get(m->root, n->key);
+
+        next = n->next;
+        if (into == NULL)
+            append(m->root, n);
+        else
+            merge_key(m, into, n);
+    }
+}
+
+/* ---- include: ---- */
+
+static bool has_wildcard(struct gw_str pattern)
+{
+    for (size_t i = 0; i < pattern.len; i++)
+        if (strchr("*?[", pattern.data[i]) != NULL && pattern.data[i] != '\0')
+            return true;
+    return false;
+}
+
+/* The folder of the including file is no pattern, whatever characters it has. */
+static char *full_pattern(struct gw_files *files, struct gw_str dir, struct gw_str item, bool glob_it)
+{
+    struct gw_buf buf = GW_BUF_INIT;
+    struct gw_str text;
+
+    if (item.len > 0 && item.data[0] != '/' && !gw_str_eq(dir, GW_STR("."))) {
+        for (size_t i = 0; i < dir.len; i++) {
+            if (glob_it && strchr("*?[\\", dir.data[i]) != NULL)
+                gw_buf_add(&buf, "\\", 1);
+            gw_buf_add(&buf, &dir.data[i], 1);
+        }
+        if (dir.len > 1 || dir.data[0] != '/')
+            gw_buf_add(&buf, "/", 1);
+    }
+    gw_buf_add_str(&buf, item);
+    text = gw_arena_dup(files->arena, gw_buf_str(&buf));
+    gw_buf_fini(&buf);
+    return (char *)(uintptr_t)text.data;
+}
+
+static void include_glob(struct merge *m, struct request *request, const char *pattern)
+{
+    glob_t found;
+    int rc = glob(pattern, 0, NULL, &found);
+
+    if (rc == GLOB_NOMATCH)
+        return; /* a folder of routes before there is a route in it */
+    if (rc != 0) {
+        fault(m, request, pattern, rc == GLOB_NOSPACE ? "out of memory" : "cannot be listed");
+        return;
+    }
+    request->found = true;
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        request->name = found.gl_pathv[i];
+        read_file(m, request, GW_STR_NULL);
+    }
+    globfree(&found);
+}
+
+static void include_all(struct merge *m, uint32_t file, const struct gw_node *list, uint32_t depth)
+{
+    struct gw_str dir = gw_arena_dup(m->files->arena, dir_of(m->files->items[file].name));
+    struct gw_node *node = (struct gw_node *)(uintptr_t)list;
+    uint32_t index = 0;
+
+    GW_ITEMS_EACH(item, node)
+    {
+        struct gw_path outer = {NULL, GW_STR("include"), 0};
+        struct gw_path inner = {&outer, GW_STR_NULL, index++};
+        struct request request = {
+            .parent = file,
+            .depth = depth + 1,
+            .where = item->where,
+            .path = gw_path_text(item == node ? &outer : &inner, m->files->arena),
+        };
+
+        if (item->kind != GW_NODE_SCALAR || item->text.len == 0 || gw_node_is_null(item)) {
+            m->unfit = true;
+            gw_report_fault(m->files->report, item->where, request.path,
+                            "must be a path, not %s", gw_node_what(item));
+        } else if (has_wildcard(item->text)) {
+            include_glob(m, &request, full_pattern(m->files, dir, item->text, true));
+        } else {
+            request.name = full_pattern(m->files, dir, item->text, false);
+            read_file(m, &request, GW_STR_NULL);
+        }
+    }
+}
+
+/* ---- one file ---- */
+
+static void take_text(struct merge *m, uint32_t index, uint32_t depth, struct gw_str text)
+{
+    struct gw_files *files = m->files;
+    const struct gw_node *include;
+    struct gw_node *root;
+
+    files->items[index].hash = gw_hash(text.data, text.len, FILE_SEED);
+    if (gw_yaml_parse(files->arena, index, text, files->report, &root) != GW_OK) {
+        m->unfit = true;
+        return;
+    }
+    if (root == NULL)
+        return;
+    if (root->kind != GW_NODE_MAP) {
+        m->unfit = true;
+        gw_report_fault(files->report, root->where, GW_STR(""),
+                        "the file must hold a map of keys, not %s", gw_node_what(root));
+        return;
+    }
+    if (memmem(text.data, text.len, "${", 2) != NULL)
+        gw_env_expand(&files->env, root);
+    include = gw_node_get(root, GW_STR("include"));
+    if (include != NULL) {
+        /* Merging may append to the list: the items that are of this file are kept aside. */
+        struct gw_node own = *include;
+        own.next = NULL;
+        if (own.kind == GW_NODE_SCALAR && gw_node_is_null(&own))
+            include = NULL;
+        merge_root(m, root);
+        if (include != NULL)
+            include_all(m, index, gw_node_copy(files->arena, &own), depth);
+        return;
+    }
+    merge_root(m, root);
+}
+
+static void read_file(struct merge *m, const struct request *request, struct gw_str given)
+{
+    struct gw_files *files = m->files;
+    struct gw_file file = {.name = gw_arena_dup(files->arena, gw_str_c(request->name)),
+                           .parent = request->parent};
+    struct gw_buf buf = GW_BUF_INIT;
+    const char *why = NULL;
+    size_t size = 0;
+    uint32_t index;
+    int fd = -1;
+
+    if (given.data == NULL)
+        why = open_file(request->name, &file, &fd, &size);
+    if (why == NULL && known(m, request, &file))
+        goto done;
+    if (why == NULL && (files->count == FILES_MAX || request->depth > INCLUDE_DEPTH_MAX))
+        why = request->depth > INCLUDE_DEPTH_MAX ? "included too deep" : "more than 10000 files";
+    if (why == NULL && given.data == NULL && size > GW_YAML_FILE_BYTES_MAX)
+        why = "the file is too large";
+    if (why != NULL && request->parent != GW_NONE) {
+        fault(m, request, request->name, why);
+        goto done;
+    }
+    place(files, &file);
+    index = register_file(files, &file);
+    if (why == NULL && given.data == NULL) {
+        why = slurp(fd, size, &buf);
+        given = gw_buf_len(&buf) == 0 ? GW_STR("") : gw_buf_str(&buf);
+        files->bytes += given.len;
+        if (why == NULL && files->bytes > ALL_BYTES_MAX)
+            why = "all files together are too large";
+    }
+    if (why != NULL)
+        fault(m, request, request->name, why);
+    else
+        take_text(m, index, request->depth, given);
+done:
+    gw_buf_fini(&buf);
+    if (fd >= 0)
+        (void)close(fd);
+}
+
+enum gw_rc gw_files_read(struct gw_files *files, const char *path, struct gw_str text,
+                         struct gw_node **root)
+{
+    struct merge m = {.files = files};
+    struct request request = {.name = path, .parent = GW_NONE};
+
+    read_file(&m, &request, text);
+    for (size_t i = 0; i < sizeof(m.keys) / sizeof(m.keys[0]); i++)
+        gw_names_fini(&m.keys[i]);
+    if (m.root == NULL) {
+        m.root = gw_node_new_map(files->arena);
+        m.root->where = (struct gw_where){0, 1, 1};
+    }
+    *root = m.root;
+    return m.unfit ? GW_INVALID : GW_OK;
+}

@@ -1,0 +1,109 @@
+/* Any bytes as a conf file: it is loaded or refused with a report, and nothing else happens.
+ * The first byte chooses: a conf, a schema and a conf for it, or JSON. */
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "conf/load.h"
+#include "conf/schema.h"
+#include "conf/yaml.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const char *fuzz_env(const char *name, void *arg)
+{
+    return strcmp(name, "PORT") == 0 ? "8080" : NULL;
+}
+
+static void fuzz_conf(struct gw_str text)
+{
+    static const struct gw_conf_options options = {.env = fuzz_env};
+    struct gw_buf out = GW_BUF_INIT;
+    struct gw_conf_source source;
+    struct gw_report report;
+    struct gw_image image;
+    enum gw_rc rc;
+
+    gw_image_init(&image);
+    gw_conf_source_init(&source);
+    gw_report_init(&report);
+    /* A folder that does not exist: what the text includes is not there. */
+    rc = gw_conf_load_text("/nowhere/fuzz.yaml", text, &options, &image, &source, &report);
+    assert((rc == GW_OK) == gw_report_ok(&report));
+    gw_report_text(&report, &out);
+    gw_report_json(&report, &out);
+    if (source.root != NULL) {
+        gw_node_json(source.root, &out);
+        (void)gw_node_hash(source.root, 1);
+    }
+    gw_buf_fini(&out);
+    gw_report_fini(&report);
+    gw_conf_source_fini(&source);
+    gw_image_fini(&image);
+}
+
+/* The schema, a line "---", the conf. */
+static void fuzz_schema(struct gw_str text)
+{
+    const char *cut = memmem(text.data, text.len, "\n---\n", 5);
+    size_t head = cut == NULL ? text.len : (size_t)(cut - text.data) + 1;
+    struct gw_arena arena = GW_ARENA_INIT;
+    struct gw_node *schema = NULL, *conf = NULL;
+    struct gw_buf out = GW_BUF_INIT;
+    struct gw_report report;
+    struct gw_schema_at at = {&arena, &report, {0, 1, 1}, GW_STR("p")};
+
+    gw_report_init(&report);
+    (void)gw_report_file(&report, GW_STR("fuzz"));
+    if (gw_yaml_parse(&arena, 0, gw_str(text.data, head), &report, &schema) == GW_OK &&
+        (cut == NULL ||
+         gw_yaml_parse(&arena, 0, gw_str(cut + 5, text.len - head - 4), &report, &conf) == GW_OK) &&
+        gw_schema_compile_check(schema, &at) == GW_OK) {
+        if (gw_schema_check(schema, &conf, &at) == GW_OK) {
+            assert(conf->kind == GW_NODE_MAP);
+            gw_node_json(conf, &out);
+        }
+        gw_schema_json(schema, &out);
+    }
+    gw_report_text(&report, &out);
+    gw_buf_fini(&out);
+    gw_report_fini(&report);
+    gw_arena_fini(&arena);
+}
+
+/* What was read comes out the same after one more turn. */
+static void fuzz_json(struct gw_str text)
+{
+    struct gw_arena arena = GW_ARENA_INIT;
+    struct gw_buf once = GW_BUF_INIT, twice = GW_BUF_INIT;
+    struct gw_node *node, *again;
+    struct gw_err err;
+
+    if (gw_node_from_json(&arena, text, &node, &err) == GW_OK) {
+        gw_node_json(node, &once);
+        assert(gw_node_from_json(&arena, gw_buf_str(&once), &again, &err) == GW_OK);
+        gw_node_json(again, &twice);
+        assert(gw_str_eq(gw_buf_str(&once), gw_buf_str(&twice)));
+        assert(gw_node_eq(node, again));
+        assert(gw_node_hash(node, 1) == gw_node_hash(again, 1));
+    }
+    gw_buf_fini(&once);
+    gw_buf_fini(&twice);
+    gw_arena_fini(&arena);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct gw_str text = gw_str((const char *)data + 1, size - 1);
+
+    if (size == 0)
+        return 0;
+    if (data[0] == 'S')
+        fuzz_schema(text);
+    else if (data[0] == 'J')
+        fuzz_json(text);
+    else
+        fuzz_conf(text);
+    return 0;
+}

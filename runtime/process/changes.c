@@ -1,0 +1,186 @@
+#include "process/changes.h"
+
+#include <stdlib.h>
+
+#include "base/hash.h"
+
+#define LIMITS_BYTES                                                                               \
+    (offsetof(struct gw_conf_limits, body_buffer_bytes_max) + sizeof(uint32_t))
+
+struct item {
+    struct gw_str name;
+    uint64_t hash;
+};
+
+struct side {
+    struct item *items; /* sorted by name */
+    uint32_t count;
+};
+
+typedef struct item (*item_fn)(const struct gw_conf *conf, uint32_t index);
+
+/* ---- what a thing is called, and what makes it another ---- */
+
+static struct item route_item(const struct gw_conf *conf, uint32_t i)
+{
+    const struct gw_conf_route *route = &GW_ITEMS(conf, conf->routes, struct gw_conf_route)[i];
+
+    return (struct item){gw_ref_str(conf, route->name), route->hash};
+}
+
+static struct item upstream_item(const struct gw_conf *conf, uint32_t i)
+{
+    const struct gw_conf_upstream *upstream =
+        &GW_ITEMS(conf, conf->upstreams, struct gw_conf_upstream)[i];
+
+    return (struct item){gw_ref_str(conf, upstream->name), upstream->hash};
+}
+
+static struct item listener_item(const struct gw_conf *conf, uint32_t i)
+{
+    const struct gw_conf_listener *listener =
+        &GW_ITEMS(conf, conf->listeners, struct gw_conf_listener)[i];
+    uint64_t hash = gw_hash(&listener->address, listener->address_len, listener->backlog);
+
+    /* Without the padding behind the last field, whose bytes mean nothing. */
+    hash = gw_hash(&listener->limits, LIMITS_BYTES, hash + listener->proxy_protocol);
+    return (struct item){gw_ref_str(conf, listener->name), hash};
+}
+
+static struct item shared_item(const struct gw_conf *conf, uint32_t i)
+{
+    const struct gw_conf_shared *shared = &GW_ITEMS(conf, conf->shared, struct gw_conf_shared)[i];
+
+    return (struct item){gw_ref_str(conf, shared->name), shared->size * 2 + shared->evict_never};
+}
+
+static struct item file_item(const struct gw_conf *conf, uint32_t i)
+{
+    const struct gw_conf_file *file = &GW_ITEMS(conf, conf->files, struct gw_conf_file)[i];
+
+    return (struct item){gw_ref_str(conf, file->path), file->hash};
+}
+
+static const struct kind {
+    const char *name;
+    size_t array; /* offset of the struct gw_ref in struct gw_conf */
+    item_fn item;
+} kinds[] = {
+    {"routes", offsetof(struct gw_conf, routes), route_item},
+    {"listeners", offsetof(struct gw_conf, listeners), listener_item},
+    {"upstreams", offsetof(struct gw_conf, upstreams), upstream_item},
+    {"shared", offsetof(struct gw_conf, shared), shared_item},
+    {"files", offsetof(struct gw_conf, files), file_item},
+};
+
+#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+/* ---- merging two sorted sides ---- */
+
+static int compare_names(const struct item *a, const struct item *b)
+{
+    size_t len = a->name.len < b->name.len ? a->name.len : b->name.len;
+    int order = len > 0 ? memcmp(a->name.data, b->name.data, len) : 0;
+
+    return order != 0 ? order : (a->name.len > b->name.len) - (a->name.len < b->name.len);
+}
+
+/* Of one name, by hash: then equal ones meet in the merge. */
+static int compare(const void *a, const void *b)
+{
+    const struct item *left = a, *right = b;
+    int order = compare_names(left, right);
+
+    return order != 0 ? order : (left->hash > right->hash) - (left->hash < right->hash);
+}
+
+static struct side side_make(const struct gw_conf *conf, const struct kind *kind)
+{
+    struct gw_ref ref = *(const struct gw_ref *)((const char *)conf + kind->array);
+    struct side side = {NULL, ref.len};
+
+    if (ref.len == 0)
+        return side;
+    side.items = calloc(ref.len, sizeof(*side.items));
+    if (side.items == NULL)
+        abort();
+    for (uint32_t i = 0; i < ref.len; i++)
+        side.items[i] = kind->item(conf, i);
+    qsort(side.items, side.count, sizeof(*side.items), compare);
+    return side;
+}
+
+enum change { ADDED, CHANGED, REMOVED, CHANGES };
+
+static const char *const change_names[CHANGES] = {"added", "changed", "removed"};
+
+/* Writes the names of one change (when there is a writer) and counts them. */
+static uint32_t merge(const struct side *from, const struct side *to, enum change what,
+                      struct gw_json_writer *writer)
+{
+    uint32_t left = 0, right = 0, count = 0;
+
+    while (left < from->count || right < to->count) {
+        const struct item *old = left < from->count ? &from->items[left] : NULL;
+        const struct item *new = right < to->count ? &to->items[right] : NULL;
+        int order = old == NULL ? 1 : new == NULL ? -1 : compare_names(old, new);
+        enum change is = order > 0 ? ADDED : order < 0 ? REMOVED : CHANGED;
+        bool counts = is == what && (order != 0 || old->hash != new->hash);
+        if (counts) {
+            count++;
+            if (writer != NULL)
+                gw_json_str(writer, order > 0 ? new->name : old->name);
+        }
+        left += order <= 0;
+        right += order >= 0;
+    }
+    return count;
+}
+
+uint32_t gw_changes_json(struct gw_json_writer *writer, const struct gw_conf *from,
+                         const struct gw_conf *to)
+{
+    uint32_t count = 0;
+
+    gw_json_object(writer);
+    for (size_t k = 0; k < KINDS; k++) {
+        struct side old = side_make(from, &kinds[k]), new = side_make(to, &kinds[k]);
+        gw_json_key(writer, kinds[k].name);
+        gw_json_object(writer);
+        for (enum change what = ADDED; what < CHANGES; what++) {
+            gw_json_key(writer, change_names[what]);
+            gw_json_array(writer);
+            count += merge(&old, &new, what, writer);
+            gw_json_array_end(writer);
+        }
+        gw_json_object_end(writer);
+        free(old.items);
+        free(new.items);
+    }
+    gw_json_object_end(writer);
+    return count;
+}
+
+void gw_changes_text(struct gw_buf *out, const struct gw_conf *from, const struct gw_conf *to)
+{
+    static const char signs[CHANGES] = {'+', '~', '-'};
+    bool any = false;
+
+    for (size_t k = 0; k < KINDS; k++) {
+        struct side old = side_make(from, &kinds[k]), new = side_make(to, &kinds[k]);
+        bool named = false;
+        for (enum change what = ADDED; what < CHANGES; what++) {
+            uint32_t count = merge(&old, &new, what, NULL);
+            if (count == 0)
+                continue;
+            if (!named)
+                gw_buf_printf(out, "%s%s", any ? ", " : "", kinds[k].name);
+            gw_buf_printf(out, " %c%u", signs[what], count);
+            named = any = true;
+        }
+        free(old.items);
+        free(new.items);
+    }
+    if (!any)
+        gw_buf_printf(out, "nothing has changed");
+}

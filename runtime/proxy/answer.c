@@ -1,0 +1,253 @@
+/* Answers of our own: problems (RFC 9457), respond: and redirect: routes, what a plugin says;
+ * and the header and body filters that every answer passes. */
+#include <assert.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "proxy/exchange_private.h"
+
+static const struct gw_str content_type = {"Content-Type", 12};
+
+/* Names that frame a message are ours. */
+static bool frames(struct gw_str name)
+{
+    enum gw_field_id id = gw_field_id_of(name);
+
+    return id == GW_FIELD_CONTENT_LENGTH || id == GW_FIELD_TRANSFER_ENCODING ||
+           id == GW_FIELD_CONNECTION || id == GW_FIELD_KEEP_ALIVE || id == GW_FIELD_UPGRADE ||
+           id == GW_FIELD_TRAILER;
+}
+
+struct gw_answer *gw_exchange_answer(struct gw_exchange *exchange, uint16_t status,
+                                     struct gw_str body)
+{
+    struct exchange *ex = exchange_of(exchange);
+
+    ex->answer.status = status;
+    gw_fields_init(&ex->answer.fields, &exchange->arena);
+    ex->answer.body = gw_arena_dup(&exchange->arena, body);
+    ex->has_answer = true;
+    return &ex->answer;
+}
+
+static void json_text(struct gw_buf *out, struct gw_str text)
+{
+    gw_buf_add(out, "\"", 1);
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char byte = (unsigned char)text.data[i];
+        if (byte == '"' || byte == '\\')
+            gw_buf_printf(out, "\\%c", byte);
+        else if (byte < 0x20 || byte >= 0x7f)
+            gw_buf_printf(out, "\\u%04x", byte);
+        else
+            gw_buf_add(out, &text.data[i], 1);
+    }
+    gw_buf_add(out, "\"", 1);
+}
+
+struct gw_answer *gw_exchange_problem(struct gw_exchange *exchange, uint16_t status,
+                                      struct gw_str title, struct gw_str detail)
+{
+    struct gw_buf body = GW_BUF_INIT;
+    struct gw_answer *answer;
+
+    gw_buf_printf(&body, "{\"type\":\"about:blank\",\"title\":");
+    json_text(&body, title.len > 0 ? title : gw_str_c(gw_status_reason(status)));
+    gw_buf_printf(&body, ",\"status\":%u", status);
+    if (detail.len > 0) {
+        gw_buf_printf(&body, ",\"detail\":");
+        json_text(&body, detail);
+    }
+    if (exchange->request.path.len > 0) {
+        gw_buf_printf(&body, ",\"instance\":");
+        json_text(&body, exchange->request.path);
+    }
+    gw_buf_printf(&body, ",\"id\":");
+    json_text(&body, gw_exchange_id(exchange));
+    gw_buf_printf(&body, "}\n");
+    answer = gw_exchange_answer(exchange, status, gw_buf_str(&body));
+    gw_buf_fini(&body);
+    gw_fields_add(&answer->fields, content_type, GW_STR("application/problem+json"));
+    if (status == 503)
+        gw_fields_add(&answer->fields, GW_STR("Retry-After"), GW_STR("1"));
+    return answer;
+}
+
+void answer_problem(struct exchange *ex, uint16_t status, const char *detail)
+{
+    (void)gw_exchange_problem(&ex->pub, status, GW_STR_NULL, gw_str_c(detail != NULL ? detail : ""));
+}
+
+/* ---- filters ---- */
+
+/* A body that will be changed has no length and no ranges, and no encoding that the filter
+ * could not read. */
+void answer_prepare_body_filter(struct exchange *ex)
+{
+    if ((exchange_phases(ex) & 1u << GW_PHASE_BODY_FILTER) == 0)
+        return;
+    gw_fields_remove_known(&ex->pub.request.fields, GW_FIELD_RANGE);
+    gw_fields_remove_known(&ex->pub.request.fields, GW_FIELD_IF_RANGE);
+    (void)gw_fields_remove(&ex->pub.request.fields, GW_STR("accept-encoding"));
+}
+
+static void weaken_etag(struct exchange *ex)
+{
+    struct gw_field *etag = gw_fields_known(&ex->pub.response.fields, GW_FIELD_ETAG);
+
+    if (etag == NULL || gw_str_starts(etag->value, GW_STR("W/")))
+        return;
+    gw_fields_set(&ex->pub.response.fields, etag->name,
+                  gw_arena_printf(&ex->pub.arena, "W/%.*s", GW_STR_ARG(etag->value)));
+}
+
+static void note_body_filter(struct exchange *ex)
+{
+    struct gw_response *response = &ex->pub.response;
+
+    if ((exchange_phases(ex) & 1u << GW_PHASE_BODY_FILTER) == 0 || ex->proxy->hooks == NULL)
+        return;
+    weaken_etag(ex);
+    gw_fields_remove_known(&response->fields, GW_FIELD_ACCEPT_RANGES);
+    response->length = GW_LENGTH_UNKNOWN;
+    ex->filters_body = response->has_body;
+}
+
+/* HEADER_FILTER for the answer in pub.response. False: another answer is on its way. */
+bool answer_filter_head(struct exchange *ex)
+{
+    enum gw_phase_rc rc = GW_PHASE_NEXT;
+
+    if (!ex->filtered) {
+        ex->filtered = true;
+        ex->has_answer = false;
+        rc = exchange_phase(ex, GW_PHASE_HEADER_FILTER);
+    }
+    if (rc == GW_PHASE_NEXT) {
+        note_body_filter(ex);
+        return true;
+    }
+    relay_drop_client(ex);
+    if (rc != GW_PHASE_ANSWERED)
+        answer_problem(ex, 500, "A plugin failed.");
+    answer_send(ex);
+    return false;
+}
+
+/* ---- sending ---- */
+
+static void copy_fields(struct exchange *ex)
+{
+    const struct gw_fields *from = &ex->answer.fields;
+
+    gw_fields_init(&ex->pub.response.fields, &ex->pub.arena);
+    for (uint32_t i = 0; i < from->count; i++)
+        if (!from->items[i].dropped && !frames(from->items[i].name))
+            gw_fields_add(&ex->pub.response.fields, from->items[i].name, from->items[i].value);
+}
+
+/* Sends ex->answer: through the filters, unless it comes from one. */
+void answer_send(struct exchange *ex)
+{
+    struct gw_response *response = &ex->pub.response;
+    struct gw_stream *down = ex->incoming.stream;
+    bool bodiless;
+
+    assert(!ex->head_sent);
+    if (ex->finished)
+        return;
+    relay_drop_client(ex);
+    ex->try_due_ms = GW_NEVER;
+    if (ex->state != EX_ANSWER)
+        exchange_move(ex, EX_ANSWER);
+    ex->pub.answered_by_gateway = true;
+    copy_fields(ex);
+    bodiless = ex->answer.status == 204 || ex->answer.status == 304;
+    response->status = ex->answer.status;
+    response->reason = GW_STR_NULL;
+    response->has_body = !bodiless && ex->pub.request.method_id != GW_METHOD_HEAD;
+    response->length = bodiless ? GW_LENGTH_UNKNOWN : (int64_t)ex->answer.body.len;
+    if (!ex->filtered) {
+        struct gw_str body = ex->answer.body;
+        if (!answer_filter_head(ex))
+            return;
+        ex->answer.body = body;
+    }
+    ex->head_sent = true;
+    down->ops->send_response(down, response);
+    if (ex->filters_body)
+        relay_send_piece(ex, ex->answer.body, true);
+    else if (response->has_body && ex->answer.body.len > 0) {
+        ex->pub.bytes_out += ex->answer.body.len;
+        down->ops->send_body(down, ex->answer.body);
+    }
+    if (!ex->finished)
+        down->ops->send_end(down, NULL);
+}
+
+void answer_respond(struct exchange *ex)
+{
+    const struct gw_conf *conf = ex->pub.generation->conf;
+    const struct gw_conf_route *route = ex->pub.route;
+    const struct gw_conf_header *rows = GW_ITEMS(conf, route->headers, struct gw_conf_header);
+
+    /* The body stays where it is: the generation outlives the exchange. */
+    ex->answer.status = (uint16_t)route->status;
+    ex->answer.body = gw_ref_str(conf, route->body);
+    gw_fields_init(&ex->answer.fields, &ex->pub.arena);
+    ex->has_answer = true;
+    for (uint32_t i = 0; i < route->headers.len; i++)
+        gw_fields_add(&ex->answer.fields, gw_ref_str(conf, rows[i].name),
+                      gw_ref_str(conf, rows[i].value));
+    answer_send(ex);
+}
+
+static void redirect_part(struct exchange *ex, struct gw_str name, struct gw_buf *out)
+{
+    const struct gw_request *request = &ex->pub.request;
+
+    if (gw_str_eq(name, GW_STR("host"))) {
+        gw_buf_add_str(out, request->host);
+    } else if (gw_str_eq(name, GW_STR("path"))) {
+        gw_buf_add_str(out, request->path);
+    } else if (gw_str_eq(name, GW_STR("query"))) {
+        if (request->query.data != NULL)
+            gw_buf_printf(out, "?%.*s", GW_STR_ARG(request->query));
+    } else if (gw_str_eq(name, GW_STR("scheme"))) {
+        gw_buf_add_str(out, request->scheme);
+    } else {
+        for (uint32_t i = 0; i < ex->pub.params; i++)
+            if (gw_str_eq(ex->pub.param_names[i], name))
+                gw_buf_add_str(out, ex->pub.param_values[i]);
+    }
+}
+
+void answer_redirect(struct exchange *ex)
+{
+    const struct gw_conf_route *route = ex->pub.route;
+    struct gw_str pattern = gw_ref_str(ex->pub.generation->conf, route->location), location;
+    struct gw_buf text = GW_BUF_INIT;
+    struct gw_answer *answer;
+
+    for (size_t i = 0; i < pattern.len;) {
+        size_t end = i + 1;
+        while (pattern.data[i] == '$' && end < pattern.len &&
+               ((pattern.data[end] >= 'a' && pattern.data[end] <= 'z') ||
+                (pattern.data[end] >= '0' && pattern.data[end] <= '9') || pattern.data[end] == '_'))
+            end++;
+        if (end > i + 1)
+            redirect_part(ex, gw_str(pattern.data + i + 1, end - i - 1), &text);
+        else
+            gw_buf_add(&text, pattern.data + i, 1);
+        i = end;
+    }
+    location = gw_arena_dup(&ex->pub.arena, gw_buf_str(&text));
+    gw_buf_fini(&text);
+    /* "//host" in a path must not become a redirect to another host. */
+    while (location.len > 1 && pattern.data[0] == '$' && location.data[0] == '/' &&
+           location.data[1] == '/')
+        location = gw_str(location.data + 1, location.len - 1);
+    answer = gw_exchange_answer(&ex->pub, (uint16_t)route->status, GW_STR(""));
+    gw_fields_add(&answer->fields, GW_STR("Location"), location);
+    answer_send(ex);
+}

@@ -1,0 +1,143 @@
+/* The inside of an exchange, for the files of proxy/ that share its work:
+ *   exchange.c   states, phases, begin and end      request.c   what the client sent, made plain
+ *   relay.c      tries, upstream, bodies, tunnel    answer.c    answers of our own
+ *   static.c     files: routes                      proxy.c     listeners, generations
+ *
+ *   FRESH -> PHASES -> WAITING (name, body, file) -> UPSTREAM -> RELAY -> DONE
+ *               \-> ANSWER -> DONE                      \-> UPSTREAM (a retry), TUNNEL
+ */
+#ifndef GW_PROXY_EXCHANGE_PRIVATE_H
+#define GW_PROXY_EXCHANGE_PRIVATE_H
+
+#include "http/files.h"
+#include "http/h1.h"
+#include "http/uri.h"
+#include "proxy/exchange.h"
+#include "proxy/proxy_private.h"
+#include "upstream/upstream.h"
+
+enum gw_exchange_state {
+    EX_FREE,
+    EX_FRESH,    /* made, the head is being read */
+    EX_PHASES,   /* a phase runs or waits */
+    EX_WAITING,  /* for a name, for the whole body, for a file */
+    EX_UPSTREAM, /* asked, no final head yet */
+    EX_RELAY,    /* the answer flows */
+    EX_ANSWER,   /* our own answer, or a file, flows */
+    EX_TUNNEL,   /* both sides are plain bytes */
+    EX_DONE,     /* answered or cut; `log` may still run */
+    EX_STATES
+};
+
+enum gw_exchange_step { STEP_GLOBAL, STEP_MATCH, STEP_REWRITE, STEP_ACCESS, STEP_SERVE };
+
+enum gw_body_mode {
+    BODY_NONE,
+    BODY_HELD,      /* not asked for yet: the client's stream is paused */
+    BODY_GATHERING, /* into `body`, for a plugin or a retry */
+    BODY_GATHERED,  /* whole, in `body` */
+    BODY_STREAMING, /* to the upstream as it comes */
+    BODY_PASSED,    /* it has all gone */
+    BODY_DROPPED    /* nobody wants the rest */
+};
+
+struct exchange {
+    struct gw_stream_request incoming; /* first: h1 hands it back to us */
+    struct gw_exchange pub;
+    struct gw_list link; /* free list, or the proxy's active ones */
+    uint32_t slot;
+    uint32_t serial;
+    struct gw_proxy *proxy;
+    struct gw_h1_server *server; /* NULL: the client's connection is gone or given back */
+    uint8_t state;
+    uint8_t step;
+    uint8_t body_mode;
+    uint8_t reroutes;
+    int8_t waiting_phase; /* enum gw_phase, or -1 */
+    bool in_phase : 1;
+    bool detached : 1;
+    bool head_sent : 1;
+    bool filtered : 1;       /* HEADER_FILTER has run for this answer */
+    bool filters_body : 1;
+    bool forwarded : 1;      /* our own fields are in the request */
+    bool replay_lost : 1;    /* body bytes went that we no longer have */
+    bool any_body_sent : 1;
+    bool fresh_only : 1;     /* a reused connection died: the next must be new */
+    bool finished : 1;
+    bool asked_body : 1;
+    bool upgrade_wanted : 1;
+
+    struct gw_timer timer;
+    uint64_t total_due_ms, try_due_ms;
+
+    const struct gw_conf_upstream *row;
+    struct gw_upstream *upstream;
+    struct gw_upstream_wait wait;
+    struct gw_endpoint *endpoint; /* of this try */
+    uint32_t wanted_target;       /* chosen in BALANCER; GW_NONE */
+    struct gw_h1_client *client;  /* our connection to it */
+    struct gw_str upgrade;
+    struct gw_str upstream_path;
+
+    struct gw_buf body; /* the request's, gathered or kept for a replay */
+    const struct gw_conf_limits *limits; /* the nearest: route, else listener */
+    uint64_t body_gather_max;
+    gw_exchange_body_fn body_fn;
+    void *body_arg;
+
+    struct gw_answer answer;
+    bool has_answer;
+    struct gw_buf filter_out;
+
+    struct gw_files_plan plan;
+    struct gw_files_body file;
+    struct gw_files_job *file_job;
+    struct gw_files_conf files_conf;
+    struct gw_files_request files_request;
+};
+
+static inline struct exchange *exchange_of(const struct gw_exchange *pub)
+{
+    return (struct exchange *)((char *)(uintptr_t)pub - offsetof(struct exchange, pub));
+}
+
+/* exchange.c */
+void exchange_move(struct exchange *ex, enum gw_exchange_state to);
+void exchange_run(struct exchange *ex);       /* goes on with the steps */
+void exchange_finish(struct exchange *ex);    /* the answer has left, or never will */
+void exchange_abort(struct exchange *ex, const char *why); /* cuts the client's answer */
+enum gw_phase_rc exchange_phase(struct exchange *ex, enum gw_phase phase);
+uint32_t exchange_phases(const struct exchange *ex);
+void exchange_timer(struct exchange *ex);
+
+extern const struct gw_stream_events exchange_client_events;
+
+/* request.c: 0, or the status that the request deserves, with *why */
+uint16_t request_prepare(struct exchange *ex, const char **why);
+bool request_peer(struct exchange *ex); /* who is connected; true: a trusted proxy */
+void request_forwarding(struct exchange *ex);
+uint16_t request_upstream_path(struct exchange *ex);
+
+/* relay.c */
+void relay_start(struct exchange *ex);
+void relay_drop_client(struct exchange *ex); /* closes our connection to the upstream */
+void relay_client_body(struct exchange *ex, struct gw_str piece);
+void relay_client_end(struct exchange *ex, const struct gw_fields *trailers);
+void relay_timeout(struct exchange *ex);
+void relay_balanced(struct exchange *ex); /* BALANCER is done */
+void relay_send_piece(struct exchange *ex, struct gw_str piece, bool last);
+
+/* answer.c */
+void answer_problem(struct exchange *ex, uint16_t status, const char *detail);
+void answer_send(struct exchange *ex);
+void answer_respond(struct exchange *ex);
+void answer_redirect(struct exchange *ex);
+bool answer_filter_head(struct exchange *ex); /* false: something else is being sent */
+void answer_prepare_body_filter(struct exchange *ex);
+
+/* static.c */
+void static_start(struct exchange *ex);
+void static_go_on(struct exchange *ex);
+void static_stop(struct exchange *ex);
+
+#endif

@@ -1,0 +1,56 @@
+/* What proxy/ asks of whoever runs plugins. proxy/ knows phases, not Lua: script/ fills
+ * this table, process/ joins the two; specs of proxy/ fill it with plain C.
+ * A route whose `phases` lacks a phase's bit never causes a call. */
+#ifndef GW_PROXY_HOOKS_H
+#define GW_PROXY_HOOKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/str.h"
+
+struct gw_exchange;
+struct gw_generation;
+
+enum gw_phase {
+    GW_PHASE_REWRITE_GLOBAL, /* `rewrite` of the global chain, before the match */
+    GW_PHASE_REWRITE,        /* `rewrite` of the route's chain (without the global bindings) */
+    GW_PHASE_ACCESS,
+    GW_PHASE_BALANCER,
+    GW_PHASE_HEADER_FILTER,
+    GW_PHASE_BODY_FILTER,
+    GW_PHASE_LOG,
+    GW_PHASE_COUNT
+};
+
+enum gw_phase_rc {
+    GW_PHASE_NEXT,     /* all plugins ran: go on */
+    GW_PHASE_ANSWERED, /* gw_exchange_answer() was called: no upstream, go to the answer */
+    GW_PHASE_WAIT,     /* the phase waits; gw_exchange_resume() will be called, not from within */
+    GW_PHASE_REROUTE,  /* match again */
+    GW_PHASE_FAILED,   /* an error, logged; the answer is 500, or a reset once it has begun */
+};
+
+struct gw_hooks {
+    void *self;
+
+    /* Runs one phase of the chain that belongs to the exchange's route (or the global
+     * one). HEADER_FILTER and LOG never give GW_PHASE_WAIT to the exchange: for LOG the hook
+     * keeps what it needs until it is done (see gw_exchange_detach). */
+    enum gw_phase_rc (*run)(void *self, struct gw_exchange *exchange, enum gw_phase phase);
+
+    /* One piece of the answer's body. The hook either leaves `out` empty and returns
+     * GW_PHASE_NEXT with *changed false (send `in` as it is), or fills `out`. */
+    enum gw_phase_rc (*body_filter)(void *self, struct gw_exchange *exchange, struct gw_str in,
+                                    bool last, struct gw_buf *out, bool *changed);
+
+    /* The exchange ends while a phase waits (client gone, deadline): drop the coroutine. */
+    void (*cancel)(void *self, struct gw_exchange *exchange);
+
+    /* Last call for each exchange that ever entered a hook (exchange->script was set):
+     * the handles of Lua die here. */
+    void (*finish)(void *self, struct gw_exchange *exchange);
+};
+
+#endif

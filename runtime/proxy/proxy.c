@@ -1,0 +1,507 @@
+/* Listeners and generations of one worker. */
+#include "proxy/proxy.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "proxy/exchange_private.h"
+#include "route/match.h"
+
+#define ACCEPT_PAUSE_MS 100 /* after descriptors ran out */
+
+/* ---- generations ---- */
+
+void generation_ref(struct gw_generation *generation)
+{
+    generation->refs++;
+}
+
+static void generation_free(struct gw_generation *generation)
+{
+    gw_list_remove(&generation->link);
+    gw_route_matcher_free(generation->matcher);
+    for (uint32_t i = 0; i < generation->conf->upstreams.len; i++)
+        gw_upstream_unref(generation->upstreams[i]);
+    free(generation->upstreams);
+    generation->upstreams = NULL;
+    generation->matcher = NULL;
+    generation->proxy->on_free(generation->proxy->on_free_arg, generation);
+    free(generation);
+}
+
+void generation_unref(struct gw_generation *generation)
+{
+    assert(generation->refs > 0);
+    if (--generation->refs == 0)
+        generation_free(generation);
+}
+
+static struct gw_upstream *upstream_before(struct gw_proxy *proxy, struct gw_str name)
+{
+    struct gw_generation *current = proxy->current;
+
+    if (current == NULL)
+        return NULL;
+    for (uint32_t i = 0; i < current->conf->upstreams.len; i++)
+        if (gw_str_eq(gw_upstream_name(current->upstreams[i]), name))
+            return current->upstreams[i];
+    return NULL;
+}
+
+enum gw_rc gw_proxy_prepare(struct gw_proxy *proxy, const struct gw_conf *conf,
+                            struct gw_generation **out, struct gw_err *err)
+{
+    const struct gw_conf_upstream *rows =
+        GW_ITEMS(conf, conf->upstreams, struct gw_conf_upstream);
+    struct gw_generation *generation = calloc(1, sizeof(*generation));
+    uint32_t made = 0;
+    enum gw_rc rc;
+
+    if (generation == NULL)
+        return gw_err_set(err, GW_NOMEM, "out of memory");
+    generation->conf = conf;
+    generation->proxy = proxy;
+    generation->made_ms = gw_loop_now_ms(proxy->loop);
+    gw_list_init(&generation->link);
+    generation->upstreams = calloc(conf->upstreams.len + 1, sizeof(struct gw_upstream *));
+    rc = generation->upstreams != NULL ? gw_upstream_set_dns(proxy->upstreams, conf, err) : GW_NOMEM;
+    for (; rc == GW_OK && made < conf->upstreams.len; made += rc == GW_OK) {
+        struct gw_str name = gw_ref_str(conf, rows[made].name);
+        rc = gw_upstream_new(proxy->upstreams, conf, &rows[made], upstream_before(proxy, name),
+                             &generation->upstreams[made], err);
+    }
+    if (rc == GW_OK)
+        rc = gw_route_matcher_new(conf, &generation->matcher, err);
+    if (rc == GW_OK) {
+        *out = generation;
+        return GW_OK;
+    }
+    while (made > 0)
+        gw_upstream_unref(generation->upstreams[--made]);
+    free(generation->upstreams);
+    free(generation);
+    return rc;
+}
+
+static uint32_t listener_index(const struct gw_conf *conf, const char *name)
+{
+    const struct gw_conf_listener *rows =
+        GW_ITEMS(conf, conf->listeners, struct gw_conf_listener);
+
+    for (uint32_t i = 0; i < conf->listeners.len; i++)
+        if (gw_str_eq(gw_ref_str(conf, rows[i].name), gw_str_c(name)))
+            return i;
+    return GW_NONE;
+}
+
+void limits_unref(struct gw_h1_limits *limits)
+{
+    if (limits != NULL && --limits->refs == 0)
+        free(limits);
+}
+
+/* Connections keep the limits that they were accepted with. */
+static void listener_apply(struct listener *listener, const struct gw_conf *conf)
+{
+    const struct gw_conf_listener *row =
+        &GW_ITEMS(conf, conf->listeners, struct gw_conf_listener)[listener->index];
+    const struct gw_conf_limits *from = &row->limits;
+    struct gw_h1_limits *limits = calloc(1, sizeof(*limits));
+
+    if (limits == NULL)
+        abort();
+    *limits = (struct gw_h1_limits){
+        .head = {.header_bytes_max = from->header_bytes_max,
+                 .header_count_max = from->header_count_max,
+                 .uri_bytes_max = from->uri_bytes_max},
+        .header_timeout_ms = from->header_timeout_ms,
+        .body_timeout_ms = from->body_timeout_ms,
+        .send_timeout_ms = from->send_timeout_ms,
+        .idle_timeout_ms = from->idle_timeout_ms,
+        .data_rate_min = from->data_rate_min,
+        .data_rate_grace_ms = from->data_rate_grace_ms,
+        .requests_max = from->requests_max,
+        .age_max_ms = from->age_max_ms,
+        .buffer_bytes_max = from->buffer_bytes_max,
+        .half_close_timeout_ms = from->half_close_timeout_ms,
+        .proxy_protocol = row->proxy_protocol != GW_PROXY_PROTOCOL_OFF,
+        .refs = 1,
+    };
+    limits_unref(listener->limits);
+    listener->limits = limits;
+    listener->connections_max = from->connections_max;
+    listener->per_client_max = from->connections_per_client_max;
+}
+
+static void listener_retire(struct listener *listener, struct gw_generation *last)
+{
+    struct gw_proxy *proxy = listener->proxy;
+
+    if (listener->last != NULL || last == NULL)
+        return;
+    listener->last = last;
+    generation_ref(last);
+    GW_LIST_EACH(pos, &proxy->connections)
+    {
+        struct gw_h1_server *server = GW_CONTAINER(pos, struct gw_h1_server, link);
+        if (server->user_data == listener)
+            server->draining = true;
+    }
+}
+
+void gw_proxy_commit(struct gw_proxy *proxy, struct gw_generation *generation)
+{
+    struct gw_generation *before = proxy->current;
+
+    generation->refs++;
+    proxy->current = generation;
+    proxy->memory_max = generation->conf->memory_max;
+    gw_list_push_front(&proxy->generations, &generation->link);
+    GW_LIST_EACH(pos, &proxy->listeners)
+    {
+        struct listener *listener = GW_CONTAINER(pos, struct listener, link);
+        uint32_t index = listener_index(generation->conf, listener->name);
+        /* One that is gone has no new connections; those that live end with their next
+         * answer, by the rules of the last generation that knew it. */
+        if (index == GW_NONE) {
+            listener_retire(listener, before);
+            continue;
+        }
+        listener->index = index;
+        listener_apply(listener, generation->conf);
+    }
+    if (before != NULL)
+        generation_unref(before);
+}
+
+void gw_proxy_lend_dns(struct gw_proxy *proxy, bool (*take)(void *arg, struct gw_dns *dns),
+                       void *arg)
+{
+    gw_upstream_set_lend_dns(proxy->upstreams, take, arg);
+}
+
+void gw_proxy_abort(struct gw_proxy *proxy, struct gw_generation *generation)
+{
+    assert(generation->refs == 0);
+    generation_free(generation);
+}
+
+struct gw_generation *gw_proxy_current(struct gw_proxy *proxy)
+{
+    return proxy->current;
+}
+
+struct gw_list *gw_proxy_generations(struct gw_proxy *proxy)
+{
+    return &proxy->generations;
+}
+
+/* ---- listeners ---- */
+
+void listener_unref(struct listener *listener)
+{
+    if (--listener->refs > 0)
+        return;
+    gw_timer_fini(listener->proxy->loop, &listener->pause);
+    gw_list_remove(&listener->link);
+    if (listener->last != NULL)
+        generation_unref(listener->last);
+    limits_unref(listener->limits);
+    free(listener->name);
+    free(listener);
+}
+
+static void refuse_fd(struct gw_proxy *proxy, int fd)
+{
+    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
+                                 "Retry-After: 1\r\nConnection: close\r\n\r\n";
+    char drop[4096];
+
+    proxy->stats.shed_total++;
+    (void)send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    /* Unread bytes would turn the close into a reset, and the answer would be lost. */
+    (void)shutdown(fd, SHUT_WR);
+    (void)recv(fd, drop, sizeof(drop), MSG_DONTWAIT);
+    (void)close(fd);
+}
+
+/* Every descriptor is taken: the reserve makes room to tell one client, and accepting pauses
+ * so that a readable listener does not make the loop spin. */
+static void out_of_descriptors(struct listener *listener)
+{
+    struct gw_proxy *proxy = listener->proxy;
+    int fd;
+
+    gw_warn("listener %s: %s; new connections wait", listener->name, strerror(errno));
+    if (proxy->reserve_fd >= 0) {
+        (void)close(proxy->reserve_fd);
+        fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0)
+            refuse_fd(proxy, fd);
+        proxy->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+    gw_io_close(&listener->io);
+    gw_timer_set(proxy->loop, &listener->pause, gw_loop_now_ms(proxy->loop) + ACCEPT_PAUSE_MS);
+}
+
+/* Who it is is known: may it come in? */
+bool listener_count_in(struct gw_h1_server *server)
+{
+    struct listener *listener = server->user_data;
+    struct gw_client_table *clients = listener->proxy->clients;
+
+    if (clients == NULL)
+        return listener->connections_max == 0 ||
+               listener->proxy->stats.connections <= listener->connections_max;
+    if (gw_client_table_total_inc(clients, listener->connections_max) != GW_OK) {
+        listener->proxy->stats.shed_total++;
+        return false;
+    }
+    if (gw_client_table_inc(clients, server->address, listener->per_client_max) != GW_OK) {
+        gw_client_table_total_dec(clients);
+        listener->proxy->stats.shed_total++;
+        return false;
+    }
+    server->counted = true;
+    return true;
+}
+
+static void accepted(struct listener *listener, int fd, const struct sockaddr *peer)
+{
+    struct gw_proxy *proxy = listener->proxy;
+    struct gw_h1_server *server = gw_h1_server_new(proxy->h1, fd, &exchange_server_user,
+                                                   listener->limits, peer, listener);
+
+    if (server == NULL) {
+        proxy->stats.shed_total++;
+        return; /* the descriptor went with it */
+    }
+    listener->refs++;
+    listener->limits->refs++;
+    proxy->stats.connections++;
+    proxy->stats.connections_total++;
+    gw_list_push_back(&proxy->connections, &server->link);
+    /* Behind a PROXY header comes somebody else: on_peer asks then. */
+    if (!listener->limits->proxy_protocol && !listener_count_in(server))
+        gw_h1_server_refuse(server);
+}
+
+static void on_accept(struct gw_io *io, unsigned what)
+{
+    struct listener *listener = GW_CONTAINER(io, struct listener, io);
+    struct sockaddr_storage peer;
+
+    for (unsigned i = 0; i < GW_ACCEPTS_PER_TURN; i++) {
+        socklen_t len = sizeof(peer);
+        int fd = accept4(listener->fd, (struct sockaddr *)&peer, &len,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            accepted(listener, fd, (struct sockaddr *)&peer);
+            continue;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            out_of_descriptors(listener);
+        else if (errno == ECONNABORTED || errno == EINTR)
+            continue;
+        return;
+    }
+}
+
+static void on_pause_over(struct gw_timer *timer)
+{
+    struct listener *listener = GW_CONTAINER(timer, struct listener, pause);
+
+    if (!listener->open)
+        return;
+    if (gw_io_open_level(&listener->io, listener->proxy->loop, listener->fd, on_accept) != GW_OK)
+        gw_timer_set(listener->proxy->loop, timer,
+                     gw_loop_now_ms(listener->proxy->loop) + ACCEPT_PAUSE_MS);
+}
+
+enum gw_rc gw_proxy_listen(struct gw_proxy *proxy, struct gw_str name, int fd, struct gw_err *err)
+{
+    struct listener *listener = calloc(1, sizeof(*listener));
+    enum gw_rc rc;
+
+    if (listener == NULL || (listener->name = strndup(name.data, name.len)) == NULL)
+        abort();
+    listener->proxy = proxy;
+    listener->fd = fd;
+    listener->refs = 1;
+    listener->open = true;
+    gw_timer_init(&listener->pause, on_pause_over);
+    gw_list_push_back(&proxy->listeners, &listener->link);
+    listener->index = listener_index(proxy->current->conf, listener->name);
+    rc = listener->index == GW_NONE
+             ? gw_err_set(err, GW_NOT_FOUND, "there is no listener %s", listener->name)
+             : gw_io_open_level(&listener->io, proxy->loop, fd, on_accept);
+    if (rc != GW_OK) {
+        (void)close(fd);
+        listener->open = false;
+        listener_unref(listener);
+        return rc;
+    }
+    listener_apply(listener, proxy->current->conf);
+    return GW_OK;
+}
+
+static void listener_close(struct listener *listener)
+{
+    if (!listener->open)
+        return;
+    listener->open = false;
+    gw_io_close(&listener->io);
+    gw_timer_clear(&listener->pause);
+    (void)close(listener->fd);
+    listener_unref(listener);
+}
+
+void gw_proxy_unlisten(struct gw_proxy *proxy, struct gw_str name)
+{
+    GW_LIST_EACH_SAFE(pos, after, &proxy->listeners)
+    {
+        struct listener *listener = GW_CONTAINER(pos, struct listener, link);
+        if (gw_str_eq(name, gw_str_c(listener->name)))
+            listener_close(listener);
+    }
+}
+
+/* ---- the end ---- */
+
+static void drained(struct gw_proxy *proxy)
+{
+    void (*done)(void *arg) = proxy->drain_done;
+
+    gw_timer_fini(proxy->loop, &proxy->drain_timer);
+    gw_later_cancel(&proxy->drain_later);
+    proxy->drain_done = NULL;
+    if (done != NULL)
+        done(proxy->drain_arg);
+}
+
+static void on_drain_later(struct gw_later *later)
+{
+    drained(GW_CONTAINER(later, struct gw_proxy, drain_later));
+}
+
+static void close_all(struct gw_proxy *proxy)
+{
+    while (!gw_list_empty(&proxy->connections))
+        gw_h1_server_close(GW_CONTAINER(proxy->connections.next, struct gw_h1_server, link), true);
+}
+
+static void on_drain_timer(struct gw_timer *timer)
+{
+    struct gw_proxy *proxy = GW_CONTAINER(timer, struct gw_proxy, drain_timer);
+
+    gw_warn("%llu connections are reset: shutdown_timeout is over",
+            (unsigned long long)proxy->stats.connections);
+    close_all(proxy);
+}
+
+void gw_proxy_drain(struct gw_proxy *proxy, uint64_t deadline_ms, void (*done)(void *arg), void *arg)
+{
+    GW_LIST_EACH_SAFE(pos, after, &proxy->listeners)
+    {
+        listener_close(GW_CONTAINER(pos, struct listener, link));
+    }
+    proxy->draining = true;
+    proxy->drain_done = done;
+    proxy->drain_arg = arg;
+    GW_LIST_EACH_SAFE(pos, after, &proxy->connections)
+    {
+        gw_h1_server_drain(GW_CONTAINER(pos, struct gw_h1_server, link));
+    }
+    gw_timer_set(proxy->loop, &proxy->drain_timer, gw_loop_now_ms(proxy->loop) + deadline_ms);
+    if (gw_list_empty(&proxy->connections))
+        gw_later(proxy->loop, &proxy->drain_later);
+}
+
+/* ---- life ---- */
+
+struct gw_threads *proxy_threads(struct gw_proxy *proxy)
+{
+    if (proxy->threads == NULL &&
+        gw_threads_new(proxy->loop, GW_THREADS_DEFAULT, GW_THREADS_QUEUE_DEFAULT,
+                       &proxy->threads) != GW_OK)
+        abort();
+    return proxy->threads;
+}
+
+void gw_proxy_share(struct gw_proxy *proxy, struct gw_client_table *clients)
+{
+    proxy->clients = clients;
+}
+
+void gw_proxy_stats(struct gw_proxy *proxy, struct gw_proxy_stats *out)
+{
+    *out = proxy->stats;
+    gw_upstream_set_stats(proxy->upstreams, &out->upstream_connections, &out->upstream_idle);
+}
+
+enum gw_rc gw_proxy_new(struct gw_loop *loop, const struct gw_hooks *hooks,
+                        gw_generation_free_fn on_free, void *arg, struct gw_proxy **out)
+{
+    struct gw_proxy *proxy = calloc(1, sizeof(*proxy));
+
+    if (proxy == NULL)
+        return GW_NOMEM;
+    proxy->loop = loop;
+    proxy->hooks = hooks;
+    proxy->on_free = on_free;
+    proxy->on_free_arg = arg;
+    gw_list_init(&proxy->generations);
+    gw_list_init(&proxy->listeners);
+    gw_list_init(&proxy->connections);
+    gw_list_init(&proxy->free_exchanges);
+    gw_list_init(&proxy->active);
+    gw_timer_init(&proxy->drain_timer, on_drain_timer);
+    gw_later_init(&proxy->drain_later, on_drain_later);
+    proxy->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (gw_h1_new(loop, &proxy->h1) != GW_OK ||
+        gw_upstream_set_new(loop, proxy->h1, &proxy->upstreams) != GW_OK) {
+        gw_proxy_free(proxy);
+        return GW_NOMEM;
+    }
+    *out = proxy;
+    return GW_OK;
+}
+
+void gw_proxy_set_hooks(struct gw_proxy *proxy, const struct gw_hooks *hooks)
+{
+    proxy->hooks = hooks;
+}
+
+void gw_proxy_free(struct gw_proxy *proxy)
+{
+    if (proxy == NULL)
+        return;
+    GW_LIST_EACH_SAFE(pos, after, &proxy->listeners)
+    {
+        listener_close(GW_CONTAINER(pos, struct listener, link));
+    }
+    close_all(proxy);
+    gw_timer_fini(proxy->loop, &proxy->drain_timer);
+    gw_later_cancel(&proxy->drain_later);
+    if (proxy->current != NULL)
+        generation_unref(proxy->current);
+    proxy->current = NULL;
+    if (proxy->threads != NULL)
+        gw_threads_free(proxy->threads);
+    gw_loop_turn(proxy->loop, 0); /* what was closed is freed at the end of a turn */
+    for (uint32_t i = 0; i < proxy->slots_count; i++) {
+        gw_timer_fini(proxy->loop, &proxy->slots[i]->timer);
+        free(proxy->slots[i]);
+    }
+    free(proxy->slots);
+    gw_upstream_set_free(proxy->upstreams);
+    gw_h1_free(proxy->h1);
+    if (proxy->reserve_fd >= 0)
+        (void)close(proxy->reserve_fd);
+    free(proxy);
+}

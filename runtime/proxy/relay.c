@@ -1,0 +1,631 @@
+/* The request to an upstream and its answer back: tries, bodies both ways, the tunnel.
+ * A try may be repeated as long as no byte of a final answer was given to the client, and:
+ *   - it never reached the upstream (the connection could not be made), or
+ *   - the method is idempotent and the body, if any, is still in memory.
+ * A request that may not be repeated goes out only on a new connection, or on one that was
+ * used a moment ago and so is very likely alive. */
+#include <assert.h>
+
+#include "base/log.h"
+#include "proxy/exchange_private.h"
+
+#define JUST_USED_MS 1000
+
+static void try_start(struct exchange *ex);
+static const struct gw_stream_events upstream_events;
+
+void relay_drop_client(struct exchange *ex)
+{
+    struct gw_h1_client *client = ex->client;
+
+    ex->client = NULL;
+    if (client != NULL)
+        gw_endpoint_close(client);
+}
+
+/* ---- the request ---- */
+
+static bool body_in_memory(const struct exchange *ex)
+{
+    return !ex->replay_lost;
+}
+
+static bool repeatable(const struct exchange *ex)
+{
+    return gw_method_idempotent(ex->pub.request.method_id) && body_in_memory(ex) &&
+           !ex->upgrade_wanted;
+}
+
+/* Before the first byte: will the body still be here if this try breaks? */
+static bool stays_repeatable(const struct exchange *ex)
+{
+    bool streams = ex->body_mode == BODY_HELD || ex->body_mode == BODY_STREAMING;
+    int64_t length = ex->pub.request.length;
+
+    return repeatable(ex) &&
+           (!streams ||
+            (length >= 0 && length <= (int64_t)ex->limits->buffer_bytes_max));
+}
+
+static struct gw_str authority(struct exchange *ex)
+{
+    const struct gw_conf *conf = ex->pub.generation->conf;
+
+    switch ((enum gw_host_mode)ex->pub.route->host_mode) {
+    case GW_HOST_UPSTREAM:
+        return gw_ref_str(
+            conf, GW_ITEMS(conf, ex->row->targets, struct gw_conf_target)[0].text);
+    case GW_HOST_NAME:
+        return gw_ref_str(conf, ex->pub.route->host);
+    case GW_HOST_CLIENT:
+        break;
+    }
+    return ex->pub.request.authority;
+}
+
+static void send_request(struct exchange *ex)
+{
+    struct gw_request *request = &ex->pub.request;
+    struct gw_stream *stream = &ex->client->stream;
+    struct gw_out_request out = {
+        .method = request->method,
+        .authority = authority(ex),
+        .path = ex->upstream_path,
+        .query = request->query,
+        .fields = &request->fields,
+        .has_body = request->has_body,
+        .length = request->length,
+        .te_trailers = ex->incoming.head.te_trailers,
+        .upgrade = ex->upgrade_wanted ? ex->upgrade : GW_STR_NULL,
+    };
+
+    request_forwarding(ex);
+    if (ex->body_mode == BODY_GATHERED) {
+        out.length = (int64_t)gw_buf_len(&ex->body);
+        out.has_body = out.length > 0 || request->has_body;
+    }
+    stream->ops->send_request(stream, &out);
+    if (gw_buf_len(&ex->body) > 0)
+        stream->ops->send_body(stream, gw_buf_str(&ex->body));
+    ex->any_body_sent = ex->any_body_sent || gw_buf_len(&ex->body) > 0;
+    switch ((enum gw_body_mode)ex->body_mode) {
+    case BODY_HELD:
+        ex->body_mode = BODY_STREAMING;
+        /* fall through */
+    case BODY_STREAMING:
+        ex->incoming.stream->ops->resume(ex->incoming.stream);
+        break;
+    default:
+        stream->ops->send_end(stream, NULL);
+        break;
+    }
+}
+
+static struct gw_h1_client_limits client_limits(const struct exchange *ex)
+{
+    const struct gw_conf_limits *limits = ex->limits;
+
+    return (struct gw_h1_client_limits){
+        .head = {.header_bytes_max = limits->header_bytes_max,
+                 .header_count_max = limits->header_count_max,
+                 .uri_bytes_max = limits->uri_bytes_max},
+        .connect_timeout_ms = ex->row->connect_timeout_ms,
+        .send_timeout_ms = ex->row->send_timeout_ms,
+        .read_timeout_ms = ex->row->read_timeout_ms,
+        .buffer_bytes_max = limits->buffer_bytes_max,
+    };
+}
+
+static uint16_t status_of(enum gw_rc rc)
+{
+    switch (rc) {
+    case GW_TIMEOUT:
+        return 504;
+    case GW_LIMIT:
+    case GW_NOMEM:
+    case GW_SYSTEM:
+        return 503;
+    default:
+        return 502;
+    }
+}
+
+static void give_up(struct exchange *ex, enum gw_rc rc, const char *why)
+{
+    struct gw_str upstream = gw_ref_str(ex->pub.generation->conf, ex->row->name);
+
+    gw_warn("%.*s: upstream %.*s %.*s: %s", GW_STR_ARG(gw_exchange_id(&ex->pub)),
+            GW_STR_ARG(upstream), GW_STR_ARG(ex->pub.upstream_address), why);
+    ex->pub.error = why;
+    answer_problem(ex, status_of(rc),
+                   rc == GW_TIMEOUT ? "The upstream did not answer in time."
+                   : rc == GW_DNS   ? "The upstream's name could not be resolved."
+                                    : "The upstream could not be reached or broke the protocol.");
+    answer_send(ex);
+}
+
+/* `connected`: the request may have reached it. */
+static void try_failed(struct exchange *ex, enum gw_rc rc, const char *why, bool connected)
+{
+    bool stale = ex->client != NULL && ex->client->reused && !ex->client->got_bytes &&
+                 rc == GW_CLOSED;
+
+    relay_drop_client(ex);
+    ex->try_due_ms = GW_NEVER;
+    ex->wanted_target = GW_NONE;
+    /* A warm connection that died under us is nobody's fault: that try does not count. */
+    if (stale && repeatable(ex) && !ex->fresh_only) {
+        ex->fresh_only = true;
+        try_start(ex);
+        return;
+    }
+    if (ex->pub.tries <= ex->pub.route->retries && body_in_memory(ex) &&
+        (!connected || repeatable(ex)) && rc != GW_LIMIT) {
+        gw_info("%.*s: %.*s: %s, trying again", GW_STR_ARG(gw_exchange_id(&ex->pub)),
+                GW_STR_ARG(ex->pub.upstream_address), why);
+        try_start(ex);
+        return;
+    }
+    give_up(ex, rc, why);
+}
+
+static void on_name(struct gw_upstream_wait *wait)
+{
+    struct exchange *ex = GW_CONTAINER(wait, struct exchange, wait);
+    struct gw_h1 *h1 = ex->proxy->h1;
+
+    relay_balanced(ex);
+    gw_h1_flush_all(h1);
+}
+
+static void wait_for_name(struct exchange *ex)
+{
+    exchange_move(ex, EX_WAITING);
+    ex->wait.fn = on_name;
+    ex->try_due_ms = gw_loop_now_ms(ex->proxy->loop) + ex->row->connect_timeout_ms;
+    exchange_timer(ex);
+    gw_upstream_wait(ex->upstream, &ex->wait);
+}
+
+static void connect_to(struct exchange *ex)
+{
+    struct gw_h1_client_limits limits = client_limits(ex);
+    uint32_t fresh_ms = ex->fresh_only ? UINT32_MAX : stays_repeatable(ex) ? 0 : JUST_USED_MS;
+    enum gw_rc rc;
+
+    ex->pub.upstream_address = gw_str_c(ex->endpoint->text);
+    ex->pub.tries++;
+    ex->pub.upstream_began_us = gw_loop_now_us(ex->proxy->loop);
+    rc = gw_endpoint_take(ex->endpoint, ex->row, &limits, fresh_ms, &ex->client);
+    exchange_move(ex, EX_UPSTREAM);
+    if (rc != GW_OK) {
+        try_failed(ex, rc, gw_rc_text(rc), false);
+        return;
+    }
+    gw_h1_client_attach(ex->client, &upstream_events, ex, &ex->pub.arena, &ex->pub.response);
+    if (ex->row->try_timeout_ms > 0) {
+        ex->try_due_ms = gw_loop_now_ms(ex->proxy->loop) + ex->row->try_timeout_ms;
+        exchange_timer(ex);
+    }
+    send_request(ex);
+}
+
+/* The plugins' choice is made: pick the endpoint and go. */
+void relay_balanced(struct exchange *ex)
+{
+    const struct gw_endpoint *avoid = ex->pub.tries > 0 ? ex->endpoint : NULL;
+    enum gw_rc rc;
+
+    ex->try_due_ms = GW_NEVER;
+    if (ex->wanted_target != GW_NONE)
+        rc = gw_upstream_pick_target(ex->upstream, ex->wanted_target, &ex->endpoint);
+    else
+        rc = gw_upstream_pick(ex->upstream, avoid, &ex->endpoint);
+    if (rc == GW_AGAIN) {
+        wait_for_name(ex);
+        return;
+    }
+    if (rc != GW_OK) {
+        give_up(ex, rc, gw_rc_text(rc));
+        return;
+    }
+    connect_to(ex);
+}
+
+static void try_start(struct exchange *ex)
+{
+    enum gw_phase_rc rc;
+
+    if (ex->state == EX_UPSTREAM || ex->state == EX_WAITING)
+        exchange_move(ex, EX_PHASES);
+    rc = exchange_phase(ex, GW_PHASE_BALANCER);
+    if (rc == GW_PHASE_NEXT) {
+        relay_balanced(ex);
+    } else if (rc == GW_PHASE_ANSWERED) {
+        answer_send(ex);
+    } else if (rc != GW_PHASE_WAIT) {
+        answer_problem(ex, 500, "A plugin failed.");
+        answer_send(ex);
+    }
+}
+
+static void after_gathering(struct gw_exchange *pub, void *arg, enum gw_rc rc, struct gw_str body)
+{
+    struct exchange *ex = exchange_of(pub);
+
+    if (rc == GW_OK) {
+        exchange_move(ex, EX_PHASES);
+        try_start(ex);
+    } else if (rc == GW_LIMIT) {
+        answer_problem(ex, 413, "The body is larger than body_buffer_size_max.");
+        answer_send(ex);
+    } /* else: the fault is answered by who found it */
+}
+
+void relay_start(struct exchange *ex)
+{
+    const struct gw_conf_route *route = ex->pub.route;
+    const struct gw_conf *conf = ex->pub.generation->conf;
+    uint16_t status = request_upstream_path(ex);
+
+    if (ex->row == NULL) {
+        ex->row = &GW_ITEMS(conf, conf->upstreams, struct gw_conf_upstream)[route->upstream];
+        ex->upstream = ex->pub.generation->upstreams[route->upstream];
+    }
+    if (status != 0) {
+        answer_problem(ex, status, "The rewritten path is not valid.");
+        answer_send(ex);
+        return;
+    }
+    if (route->timeout_ms > 0) {
+        uint64_t due = gw_loop_now_ms(ex->proxy->loop) + route->timeout_ms;
+        if (due < ex->total_due_ms)
+            ex->total_due_ms = due;
+        exchange_timer(ex);
+    }
+    answer_prepare_body_filter(ex);
+    if (route->buffer_request && ex->body_mode == BODY_HELD) {
+        exchange_move(ex, EX_WAITING);
+        gw_exchange_read_body(&ex->pub, UINT64_MAX, after_gathering, NULL);
+        return;
+    }
+    try_start(ex);
+}
+
+/* ---- the request's body ---- */
+
+static void body_over(struct exchange *ex, enum gw_rc rc)
+{
+    gw_exchange_body_fn fn = ex->body_fn;
+
+    ex->body_fn = NULL;
+    if (fn != NULL)
+        fn(&ex->pub, ex->body_arg, rc, gw_buf_str(&ex->body));
+}
+
+static void gather(struct exchange *ex, struct gw_str piece)
+{
+    gw_buf_add_str(&ex->body, piece);
+    if (gw_buf_len(&ex->body) > ex->body_gather_max) {
+        ex->incoming.stream->ops->pause(ex->incoming.stream);
+        ex->body_mode = BODY_HELD;
+        body_over(ex, GW_LIMIT);
+    }
+}
+
+/* Kept only as long as it is small: then a broken try can be made again. */
+static void keep_for_replay(struct exchange *ex, struct gw_str piece)
+{
+    if (ex->replay_lost)
+        return;
+    if (ex->pub.request.length > (int64_t)ex->limits->buffer_bytes_max ||
+        gw_buf_len(&ex->body) + piece.len > ex->limits->buffer_bytes_max) {
+        ex->replay_lost = true;
+        gw_buf_fini(&ex->body);
+        return;
+    }
+    gw_buf_add_str(&ex->body, piece);
+}
+
+static void too_large(struct exchange *ex)
+{
+    ex->incoming.stream->ops->pause(ex->incoming.stream);
+    ex->body_mode = BODY_DROPPED;
+    ex->pub.error = "the body is larger than body_size_max";
+    if (ex->head_sent) {
+        exchange_abort(ex, ex->pub.error);
+        return;
+    }
+    body_over(ex, GW_LIMIT);
+    if (ex->state == EX_ANSWER || ex->finished)
+        return;
+    relay_drop_client(ex);
+    answer_problem(ex, 413, "The body is larger than body_size_max.");
+    answer_send(ex);
+}
+
+void relay_client_body(struct exchange *ex, struct gw_str piece)
+{
+    struct gw_stream *up = ex->client != NULL ? &ex->client->stream : NULL;
+
+    ex->pub.bytes_in += piece.len;
+    if (ex->state == EX_TUNNEL) {
+        up->ops->send_body(up, piece);
+        return;
+    }
+    if (ex->pub.bytes_in > ex->limits->body_bytes_max &&
+        ex->body_mode != BODY_DROPPED) {
+        too_large(ex);
+        return;
+    }
+    if (ex->body_mode == BODY_GATHERING) {
+        gather(ex, piece);
+    } else if (ex->body_mode == BODY_STREAMING) {
+        keep_for_replay(ex, piece);
+        ex->any_body_sent = true;
+        if (up != NULL)
+            up->ops->send_body(up, piece);
+    }
+}
+
+void relay_client_end(struct exchange *ex, const struct gw_fields *trailers)
+{
+    struct gw_stream *up = ex->client != NULL ? &ex->client->stream : NULL;
+
+    if (ex->state == EX_TUNNEL) {
+        up->ops->send_end(up, NULL);
+    } else if (ex->body_mode == BODY_GATHERING) {
+        ex->body_mode = BODY_GATHERED;
+        body_over(ex, GW_OK);
+    } else if (ex->body_mode == BODY_STREAMING) {
+        ex->body_mode = BODY_PASSED;
+        if (up != NULL)
+            up->ops->send_end(up, trailers);
+    }
+}
+
+void gw_exchange_read_body(struct gw_exchange *exchange, uint64_t bytes_max,
+                           gw_exchange_body_fn fn, void *arg)
+{
+    struct exchange *ex = exchange_of(exchange);
+    uint64_t own_max = ex->limits->body_buffer_bytes_max;
+
+    ex->body_gather_max = bytes_max < own_max ? bytes_max : own_max;
+    if (ex->body_mode == BODY_NONE || ex->body_mode == BODY_GATHERED) {
+        fn(exchange, arg, GW_OK, gw_buf_str(&ex->body));
+        return;
+    }
+    if (ex->body_mode != BODY_HELD || exchange->request.length > (int64_t)ex->body_gather_max ||
+        gw_buf_len(&ex->body) > ex->body_gather_max) {
+        fn(exchange, arg, ex->body_mode == BODY_HELD ? GW_LIMIT : GW_CLOSED, GW_STR_NULL);
+        return;
+    }
+    ex->body_fn = fn;
+    ex->body_arg = arg;
+    ex->body_mode = BODY_GATHERING;
+    ex->incoming.stream->ops->resume(ex->incoming.stream);
+}
+
+void gw_exchange_read_body_cancel(struct gw_exchange *exchange)
+{
+    exchange_of(exchange)->body_fn = NULL;
+}
+
+void gw_exchange_set_body(struct gw_exchange *exchange, struct gw_str body)
+{
+    struct exchange *ex = exchange_of(exchange);
+    struct gw_buf copy = GW_BUF_INIT;
+
+    gw_buf_add_str(&copy, body);
+    gw_buf_fini(&ex->body);
+    ex->body = copy;
+    ex->body_mode = BODY_GATHERED;
+    ex->replay_lost = false;
+    exchange->request.has_body = body.len > 0;
+    exchange->request.length = (int64_t)body.len;
+}
+
+/* ---- the answer ---- */
+
+static void start_tunnel(struct exchange *ex)
+{
+    struct gw_stream *down = ex->incoming.stream;
+
+    exchange_move(ex, EX_TUNNEL);
+    ex->try_due_ms = ex->total_due_ms = GW_NEVER;
+    gw_timer_clear(&ex->timer);
+    gw_fields_set(&ex->pub.response.fields, GW_STR("Upgrade"), ex->upgrade);
+    down->ops->send_response(down, &ex->pub.response);
+    ex->head_sent = true;
+    gw_h1_server_raw(ex->server);
+    gw_h1_client_raw(ex->client);
+    down->ops->resume(down);
+}
+
+static void on_head(struct gw_stream *stream)
+{
+    struct exchange *ex = stream->user;
+    struct gw_response *response = &ex->pub.response;
+    struct gw_stream *down = ex->incoming.stream;
+
+    ex->try_due_ms = GW_NEVER;
+    ex->pub.upstream_head_us = gw_loop_now_us(ex->proxy->loop);
+    gw_head_drop_hop_by_hop(&response->fields);
+    if (response->status == 101) {
+        start_tunnel(ex);
+        return;
+    }
+    exchange_move(ex, EX_RELAY);
+    if (!answer_filter_head(ex))
+        return;
+    ex->head_sent = true;
+    down->ops->send_response(down, response);
+}
+
+static void on_informational(struct gw_stream *stream, struct gw_response *response)
+{
+    struct exchange *ex = stream->user;
+    struct gw_stream *down = ex->incoming.stream;
+
+    gw_head_drop_hop_by_hop(&response->fields);
+    down->ops->send_informational(down, response);
+}
+
+/* A piece of an answer on its way to the client, through body_filter where there is one. */
+void relay_send_piece(struct exchange *ex, struct gw_str piece, bool last)
+{
+    struct gw_stream *down = ex->incoming.stream;
+    const struct gw_hooks *hooks = ex->proxy->hooks;
+    bool changed = false;
+
+    if (ex->filters_body) {
+        /* What was handed out before may still be under construction. */
+        gw_h1_flush_all(ex->proxy->h1);
+        gw_buf_clear(&ex->filter_out);
+        if (hooks->body_filter(hooks->self, &ex->pub, piece, last, &ex->filter_out, &changed) !=
+            GW_PHASE_NEXT) {
+            exchange_abort(ex, "a plugin failed in body_filter");
+            return;
+        }
+        if (changed)
+            piece = gw_buf_str(&ex->filter_out);
+    }
+    ex->pub.bytes_out += piece.len;
+    if (piece.len > 0)
+        down->ops->send_body(down, piece);
+}
+
+static void on_body(struct gw_stream *stream, struct gw_str piece)
+{
+    struct exchange *ex = stream->user;
+
+    if (ex->state == EX_TUNNEL) {
+        struct gw_stream *down = ex->incoming.stream;
+        ex->pub.bytes_out += piece.len;
+        down->ops->send_body(down, piece);
+        return;
+    }
+    if (ex->state == EX_RELAY)
+        relay_send_piece(ex, piece, false);
+}
+
+static void on_end(struct gw_stream *stream, struct gw_fields *trailers)
+{
+    struct exchange *ex = stream->user;
+    struct gw_h1_client *client = ex->client;
+    struct gw_stream *down = ex->incoming.stream;
+
+    if (ex->state == EX_TUNNEL) {
+        down->ops->send_end(down, NULL);
+        return;
+    }
+    if (ex->state != EX_RELAY)
+        return;
+    ex->client = NULL;
+    gw_endpoint_give(client, ex->row);
+    if (ex->body_mode == BODY_STREAMING)
+        ex->body_mode = BODY_DROPPED;
+    if (ex->filters_body) {
+        relay_send_piece(ex, GW_STR(""), true);
+        if (ex->finished)
+            return;
+    }
+    down->ops->send_end(down, trailers);
+}
+
+static void on_blocked(struct gw_stream *stream)
+{
+    struct exchange *ex = stream->user;
+
+    if (ex->incoming.stream != NULL)
+        ex->incoming.stream->ops->pause(ex->incoming.stream);
+}
+
+static void on_drained(struct gw_stream *stream)
+{
+    struct exchange *ex = stream->user;
+
+    if (ex->incoming.stream != NULL &&
+        (ex->body_mode == BODY_STREAMING || ex->state == EX_TUNNEL))
+        ex->incoming.stream->ops->resume(ex->incoming.stream);
+}
+
+/* The rest of the body is not wanted; what it has to say may still come. */
+static void on_refused(struct gw_stream *stream)
+{
+    struct exchange *ex = stream->user;
+
+    if (ex->body_mode == BODY_STREAMING) {
+        ex->body_mode = BODY_DROPPED;
+        ex->replay_lost = ex->replay_lost || ex->any_body_sent;
+    }
+}
+
+static void on_reset(struct gw_stream *stream, enum gw_rc rc, const char *why)
+{
+    struct exchange *ex = stream->user;
+    bool connected = ex->client->connected;
+
+    if (ex->state == EX_UPSTREAM) {
+        try_failed(ex, rc, why, connected);
+        return;
+    }
+    if (ex->state == EX_TUNNEL) {
+        exchange_abort(ex, why);
+        return;
+    }
+    gw_warn("%.*s: upstream %.*s: %s; the answer is cut", GW_STR_ARG(gw_exchange_id(&ex->pub)),
+            GW_STR_ARG(ex->pub.upstream_address), why);
+    exchange_abort(ex, why);
+}
+
+static const struct gw_stream_events upstream_events = {
+    .on_head = on_head,
+    .on_informational = on_informational,
+    .on_body = on_body,
+    .on_end = on_end,
+    .on_blocked = on_blocked,
+    .on_drained = on_drained,
+    .on_refused = on_refused,
+    .on_reset = on_reset,
+};
+
+/* ---- time ---- */
+
+void relay_timeout(struct exchange *ex)
+{
+    uint64_t now = gw_loop_now_ms(ex->proxy->loop);
+
+    if (ex->finished || ex->state == EX_FREE)
+        return;
+    if (ex->total_due_ms > now && ex->try_due_ms > now) {
+        exchange_timer(ex);
+        return;
+    }
+    if (ex->total_due_ms > now) {
+        ex->try_due_ms = GW_NEVER;
+        gw_list_remove(&ex->wait.link);
+        exchange_timer(ex);
+        if (ex->state == EX_WAITING)
+            give_up(ex, GW_DNS, "the name was not resolved in time");
+        else if (ex->state == EX_UPSTREAM)
+            try_failed(ex, GW_TIMEOUT, "no answer within try_timeout", true);
+        return;
+    }
+    ex->total_due_ms = ex->try_due_ms = GW_NEVER;
+    if (ex->head_sent) {
+        exchange_abort(ex, "the time allowed for the exchange is over");
+        return;
+    }
+    if (ex->waiting_phase >= 0)
+        ex->proxy->hooks->cancel(ex->proxy->hooks->self, &ex->pub);
+    ex->waiting_phase = -1;
+    ex->body_fn = NULL;
+    gw_list_remove(&ex->wait.link);
+    static_stop(ex);
+    relay_drop_client(ex);
+    ex->pub.error = "the time allowed for the exchange is over";
+    answer_problem(ex, ex->body_mode == BODY_GATHERING || ex->body_mode == BODY_STREAMING ? 408 : 504,
+                   "The time allowed for the exchange is over.");
+    answer_send(ex);
+}

@@ -1,0 +1,22 @@
+/* The Lua half of the runtime, built into the program: it never looks for its own files. */
+#ifndef GW_SCRIPT_EMBED_H
+#define GW_SCRIPT_EMBED_H
+
+#include "base/str.h"
+
+/* X(symbol, "name"): the file is lua/gateway/<name>.lua, for trusted code require "gateway.<name>".
+ */
+#define GW_EMBED_ROWS(X)                                                                           \
+    X(cdef, "cdef")                                                                                \
+    X(sandbox, "sandbox")                                                                          \
+    X(ctx, "ctx")                                                                                  \
+    X(driver, "driver")                                                                            \
+    X(cdef_lib, "cdef_lib")                                                                        \
+    X(shared, "shared")                                                                            \
+    X(metrics, "metrics")
+
+/* GW_STR_NULL: there is none. */
+struct gw_str gw_embed_find(struct gw_str name);
+const char *gw_embed_name(unsigned index); /* NULL behind the last */
+
+#endif

@@ -1,0 +1,462 @@
+/* What trusted Lua calls by FFI: plain types in, a code out; never raises, never calls back.
+ * The slot was checked by the caller (its serial), so its exchange is there.
+ * Declared for Lua in lua/gateway/cdef.lua. */
+#include <string.h>
+
+#include "http/uri.h"
+#include "proxy/proxy.h"
+#include "script/vm_private.h"
+
+#define GW_FFI __attribute__((visibility("default"), used))
+
+enum gw_text {
+    TEXT_METHOD,
+    TEXT_SCHEME,
+    TEXT_HOST,
+    TEXT_PATH,
+    TEXT_RAW_PATH,
+    TEXT_RAW_QUERY,
+    TEXT_CLIENT_IP,
+    TEXT_PEER_IP,
+    TEXT_ID,
+    TEXT_ROUTE,
+    TEXT_UPSTREAM,
+    TEXT_ADDRESS,
+    TEXT_ERROR,
+    TEXT_REASON,
+    TEXT_AUTHORITY,
+    TEXT_LISTENER,
+};
+
+enum gw_number {
+    NUMBER_PORT,
+    NUMBER_VERSION,
+    NUMBER_STATUS,
+    NUMBER_BYTES_IN,
+    NUMBER_BYTES_OUT,
+    NUMBER_BEGAN_US,
+    NUMBER_UPSTREAM_BEGAN_US,
+    NUMBER_UPSTREAM_HEAD_US,
+    NUMBER_ENDED_US,
+    NUMBER_TRIES,
+    NUMBER_CLIENT_PORT,
+    NUMBER_FLAGS,
+    NUMBER_LENGTH,
+};
+
+enum gw_set { SET_PATH, SET_QUERY, SET_METHOD, SET_BODY, SET_ID, SET_UPSTREAM };
+
+/* One VM a process (see deadline.c), so its slots may be found from here. */
+static struct gw_slot *slots;
+
+void gw_ffi_use(struct gw_slot *base)
+{
+    slots = base;
+}
+
+static struct gw_exchange *exchange_of(uint32_t slot)
+{
+    return slots[slot].exchange;
+}
+
+static struct gw_fields *fields_of(uint32_t slot, int which)
+{
+    struct gw_exchange *x = exchange_of(slot);
+
+    return which == 0 ? &x->request.fields : &x->response.fields;
+}
+
+static struct gw_str raw_path(const struct gw_exchange *x)
+{
+    struct gw_target_parts parts;
+
+    if (gw_uri_split_target(x->request.target, &parts) == GW_OK && parts.form != GW_TARGET_ASTERISK)
+        return parts.path;
+    return x->request.target;
+}
+
+/* Of the target that was chosen, else of the route. */
+static struct gw_str upstream_name(const struct gw_exchange *x)
+{
+    const struct gw_conf *conf = x->generation->conf;
+    const struct gw_conf_upstream *all = GW_ITEMS(conf, conf->upstreams, struct gw_conf_upstream);
+
+    for (uint32_t i = 0; x->upstream_target != NULL && i < conf->upstreams.len; i++) {
+        const struct gw_conf_target *first = GW_ITEMS(conf, all[i].targets, struct gw_conf_target);
+        if (x->upstream_target >= first && x->upstream_target < first + all[i].targets.len)
+            return gw_ref_str(conf, all[i].name);
+    }
+    if (x->route == NULL || x->route->upstream == GW_NONE)
+        return GW_STR_NULL;
+    return gw_ref_str(conf, all[x->route->upstream].name);
+}
+
+bool gw_ffi_text(uint32_t slot, int what, struct gw_str *out);
+GW_FFI bool gw_ffi_text(uint32_t slot, int what, struct gw_str *out)
+{
+    struct gw_exchange *x = exchange_of(slot);
+    struct gw_str s = GW_STR_NULL;
+
+    switch ((enum gw_text)what) {
+    case TEXT_METHOD:
+        s = x->request.method;
+        break;
+    case TEXT_SCHEME:
+        s = x->request.scheme;
+        break;
+    case TEXT_HOST:
+        s = x->request.host;
+        break;
+    case TEXT_PATH:
+        s = x->request.path;
+        break;
+    case TEXT_RAW_PATH:
+        s = raw_path(x);
+        break;
+    case TEXT_RAW_QUERY:
+        s = x->request.query;
+        break;
+    case TEXT_CLIENT_IP:
+        s = x->client_ip;
+        break;
+    case TEXT_PEER_IP:
+        s = x->peer_ip;
+        break;
+    case TEXT_ID:
+        s = gw_exchange_id(x);
+        break;
+    case TEXT_ROUTE:
+        if (x->route != NULL)
+            s = gw_ref_str(x->generation->conf, x->route->name);
+        break;
+    case TEXT_UPSTREAM:
+        s = upstream_name(x);
+        break;
+    case TEXT_ADDRESS:
+        s = x->upstream_address;
+        break;
+    case TEXT_ERROR:
+        if (x->error != NULL)
+            s = gw_str_c(x->error);
+        break;
+    case TEXT_REASON:
+        s = x->response.reason;
+        break;
+    case TEXT_AUTHORITY:
+        s = x->request.authority;
+        break;
+    case TEXT_LISTENER:
+        if (x->listener != NULL)
+            s = gw_ref_str(x->generation->conf, x->listener->name);
+        break;
+    }
+    *out = s;
+    return s.data != NULL;
+}
+
+double gw_ffi_number(uint32_t slot, int what);
+GW_FFI double gw_ffi_number(uint32_t slot, int what)
+{
+    struct gw_exchange *x = exchange_of(slot);
+
+    switch ((enum gw_number)what) {
+    case NUMBER_PORT:
+        return x->request.port;
+    case NUMBER_VERSION:
+        return x->http_major + x->http_minor / 10.0;
+    case NUMBER_STATUS:
+        return x->response.status;
+    case NUMBER_BYTES_IN:
+        return (double)x->bytes_in;
+    case NUMBER_BYTES_OUT:
+        return (double)x->bytes_out;
+    case NUMBER_BEGAN_US:
+        return (double)x->began_us;
+    case NUMBER_UPSTREAM_BEGAN_US:
+        return (double)x->upstream_began_us;
+    case NUMBER_UPSTREAM_HEAD_US:
+        return (double)x->upstream_head_us;
+    case NUMBER_ENDED_US:
+        return (double)x->ended_us;
+    case NUMBER_TRIES:
+        return x->tries;
+    case NUMBER_CLIENT_PORT:
+        return x->client_port;
+    case NUMBER_FLAGS:
+        return (x->answered_by_gateway ? 1 : 0) + (x->aborted ? 2 : 0);
+    case NUMBER_LENGTH:
+        return (double)x->response.length;
+    }
+    return 0;
+}
+
+/* ---- headers ---- */
+
+bool gw_ffi_header_get(uint32_t slot, int which, const char *name, size_t len, struct gw_str *out);
+GW_FFI bool gw_ffi_header_get(uint32_t slot, int which, const char *name, size_t len,
+                              struct gw_str *out)
+{
+    return gw_fields_get(fields_of(slot, which), gw_str(name, len), out);
+}
+
+bool gw_ffi_header_nth(uint32_t slot, int which, const char *name, size_t len, uint32_t n,
+                       struct gw_str *out);
+GW_FFI bool gw_ffi_header_nth(uint32_t slot, int which, const char *name, size_t len, uint32_t n,
+                              struct gw_str *out)
+{
+    const struct gw_fields *fields = fields_of(slot, which);
+    struct gw_field *field = gw_fields_find(fields, gw_str(name, len));
+
+    while (field != NULL && n-- > 0)
+        field = gw_fields_next(fields, field);
+    if (field == NULL)
+        return false;
+    *out = field->value;
+    return true;
+}
+
+/* The field at `from` or the next that is there; returns the place behind it, 0: no more. */
+int gw_ffi_header_at(uint32_t slot, int which, uint32_t from, struct gw_str *name,
+                     struct gw_str *value);
+GW_FFI int gw_ffi_header_at(uint32_t slot, int which, uint32_t from, struct gw_str *name,
+                            struct gw_str *value)
+{
+    const struct gw_fields *fields = fields_of(slot, which);
+
+    for (uint32_t i = from; i < fields->count; i++) {
+        if (fields->items[i].dropped)
+            continue;
+        *name = fields->items[i].name;
+        *value = fields->items[i].value;
+        return (int)(i + 1);
+    }
+    return 0;
+}
+
+bool gw_ffi_header_valid(const char *name, size_t len, const char *value, size_t value_len);
+GW_FFI bool gw_ffi_header_valid(const char *name, size_t len, const char *value, size_t value_len)
+{
+    return gw_field_name_valid(gw_str(name, len)) && gw_field_value_valid(gw_str(value, value_len));
+}
+
+/* Names by which a message is framed are the gateway's own. */
+static bool frames(struct gw_str name)
+{
+    enum gw_field_id id = gw_field_id_of(name);
+
+    return id == GW_FIELD_CONTENT_LENGTH || id == GW_FIELD_TRANSFER_ENCODING ||
+           id == GW_FIELD_CONNECTION || id == GW_FIELD_UPGRADE || id == GW_FIELD_TE ||
+           id == GW_FIELD_TRAILER || id == GW_FIELD_KEEP_ALIVE;
+}
+
+int gw_ffi_header_set(uint32_t slot, int which, const char *name, size_t len, const char *value,
+                      size_t value_len, bool add);
+GW_FFI int gw_ffi_header_set(uint32_t slot, int which, const char *name, size_t len,
+                             const char *value, size_t value_len, bool add)
+{
+    struct gw_exchange *x = exchange_of(slot);
+    struct gw_fields *fields = fields_of(slot, which);
+    struct gw_str n, v;
+
+    if (!gw_ffi_header_valid(name, len, value, value_len) || frames(gw_str(name, len)))
+        return GW_INVALID;
+    n = gw_arena_dup(&x->arena, gw_str(name, len));
+    v = gw_arena_dup(&x->arena, gw_str(value, value_len));
+    if (add)
+        gw_fields_add(fields, n, v);
+    else
+        gw_fields_set(fields, n, v);
+    return GW_OK;
+}
+
+void gw_ffi_header_remove(uint32_t slot, int which, const char *name, size_t len);
+GW_FFI void gw_ffi_header_remove(uint32_t slot, int which, const char *name, size_t len)
+{
+    if (!frames(gw_str(name, len)))
+        gw_fields_remove(fields_of(slot, which), gw_str(name, len));
+}
+
+/* ---- query and parameters ---- */
+
+/* What does not decode is given as it stands: the upstream gets it so, too. */
+static struct gw_str decoded(struct gw_exchange *x, struct gw_str text)
+{
+    struct gw_str out;
+
+    return gw_uri_decode(&x->arena, text, true, &out) == GW_OK ? out : text;
+}
+
+int gw_ffi_query_get(uint32_t slot, const char *name, size_t len, uint32_t n, struct gw_str *out);
+GW_FFI int gw_ffi_query_get(uint32_t slot, const char *name, size_t len, uint32_t n,
+                            struct gw_str *out)
+{
+    struct gw_exchange *x = exchange_of(slot);
+    struct gw_str rest = x->request.query, key, value;
+
+    while (gw_uri_query_next(&rest, &key, &value)) {
+        if (!gw_str_eq(decoded(x, key), gw_str(name, len)) || n-- > 0)
+            continue;
+        *out = value.len > 0 ? decoded(x, value) : GW_STR("");
+        return GW_OK;
+    }
+    return GW_NOT_FOUND;
+}
+
+int gw_ffi_query_at(uint32_t slot, uint32_t n, struct gw_str *name, struct gw_str *value);
+GW_FFI int gw_ffi_query_at(uint32_t slot, uint32_t n, struct gw_str *name, struct gw_str *value)
+{
+    struct gw_exchange *x = exchange_of(slot);
+    struct gw_str rest = x->request.query, key, val;
+
+    while (gw_uri_query_next(&rest, &key, &val)) {
+        if (n-- > 0)
+            continue;
+        *name = key.len > 0 ? decoded(x, key) : GW_STR("");
+        *value = val.len > 0 ? decoded(x, val) : GW_STR("");
+        return GW_OK;
+    }
+    return GW_NOT_FOUND;
+}
+
+bool gw_ffi_param(uint32_t slot, uint32_t n, struct gw_str *name, struct gw_str *value);
+GW_FFI bool gw_ffi_param(uint32_t slot, uint32_t n, struct gw_str *name, struct gw_str *value)
+{
+    struct gw_exchange *x = exchange_of(slot);
+
+    if (n >= x->params)
+        return false;
+    *name = x->param_names[n];
+    *value = x->param_values[n];
+    return true;
+}
+
+/* ---- changes ---- */
+
+static int set_method(struct gw_exchange *x, struct gw_str text)
+{
+    enum gw_method id = gw_method_of(text);
+
+    if (!gw_field_name_valid(text) || text.len > 32 || id == GW_METHOD_CONNECT ||
+        id == GW_METHOD_TRACE)
+        return GW_INVALID;
+    /* A HEAD gets an answer without a body whatever the upstream was asked. */
+    if ((x->request.method_id == GW_METHOD_HEAD) != (id == GW_METHOD_HEAD))
+        return GW_UNSUPPORTED;
+    x->request.method = gw_arena_dup(&x->arena, text);
+    x->request.method_id = id;
+    return GW_OK;
+}
+
+int gw_ffi_set_text(uint32_t slot, int what, const char *text, size_t len);
+GW_FFI int gw_ffi_set_text(uint32_t slot, int what, const char *text, size_t len)
+{
+    struct gw_exchange *x = exchange_of(slot);
+    struct gw_str s = gw_str(text, len);
+
+    switch ((enum gw_set)what) {
+    case SET_PATH:
+        return (int)gw_exchange_set_path(x, s);
+    case SET_QUERY:
+        for (size_t i = 0; i < len; i++)
+            if ((unsigned char)text[i] <= 0x20 || (unsigned char)text[i] >= 0x7f || text[i] == '#')
+                return GW_INVALID;
+        gw_exchange_set_query(x, s);
+        return GW_OK;
+    case SET_METHOD:
+        return set_method(x, s);
+    case SET_BODY:
+        gw_exchange_set_body(x, s);
+        return GW_OK;
+    case SET_ID:
+        x->id = gw_arena_dup(&x->arena, s);
+        return GW_OK;
+    case SET_UPSTREAM:
+        return (int)gw_exchange_set_upstream(x, s);
+    }
+    return GW_INVALID;
+}
+
+int gw_ffi_set_status(uint32_t slot, uint32_t status);
+GW_FFI int gw_ffi_set_status(uint32_t slot, uint32_t status)
+{
+    exchange_of(slot)->response.status = (uint16_t)status;
+    exchange_of(slot)->response.reason = GW_STR_NULL;
+    return GW_OK;
+}
+
+int gw_ffi_set_target(uint32_t slot, uint32_t index);
+GW_FFI int gw_ffi_set_target(uint32_t slot, uint32_t index)
+{
+    return (int)gw_exchange_set_target(exchange_of(slot), index);
+}
+
+/* ---- answers ---- */
+
+void gw_ffi_answer(uint32_t slot, uint32_t status, const char *body, size_t len);
+GW_FFI void gw_ffi_answer(uint32_t slot, uint32_t status, const char *body, size_t len)
+{
+    slots[slot].answer = gw_exchange_answer(exchange_of(slot), (uint16_t)status, gw_str(body, len));
+    slots[slot].verdict = GW_VERDICT_ANSWERED;
+}
+
+int gw_ffi_answer_header(uint32_t slot, const char *name, size_t len, const char *value,
+                         size_t value_len, bool add);
+GW_FFI int gw_ffi_answer_header(uint32_t slot, const char *name, size_t len, const char *value,
+                                size_t value_len, bool add)
+{
+    struct gw_exchange *x = exchange_of(slot);
+    struct gw_fields *fields = &slots[slot].answer->fields;
+    struct gw_str n, v;
+
+    if (frames(gw_str(name, len)))
+        return GW_INVALID;
+    n = gw_arena_dup(&x->arena, gw_str(name, len));
+    v = gw_arena_dup(&x->arena, gw_str(value, value_len));
+    if (add)
+        gw_fields_add(fields, n, v);
+    else
+        gw_fields_set(fields, n, v);
+    return GW_OK;
+}
+
+/* `more`: a JSON object whose members are added to the document ("" for none). */
+void gw_ffi_problem(uint32_t slot, uint32_t status, const char *title, size_t title_len,
+                    const char *detail, size_t detail_len, const char *more, size_t more_len);
+GW_FFI void gw_ffi_problem(uint32_t slot, uint32_t status, const char *title, size_t title_len,
+                           const char *detail, size_t detail_len, const char *more, size_t more_len)
+{
+    struct gw_exchange *x = exchange_of(slot);
+    struct gw_answer *answer = gw_exchange_problem(x, (uint16_t)status, gw_str(title, title_len),
+                                                   gw_str(detail, detail_len));
+    struct gw_str body = answer->body, type;
+
+    /* "{…}" and "{…}" become one object; the answer is made anew for its length. */
+    if (more_len > 2 && body.len > 2 && body.data[body.len - 1] == '}') {
+        char *joined = gw_arena_alloc(&x->arena, body.len + more_len);
+        memcpy(joined, body.data, body.len - 1);
+        joined[body.len - 1] = ',';
+        memcpy(joined + body.len, more + 1, more_len - 1);
+        bool typed = gw_fields_get(&answer->fields, GW_STR("content-type"), &type);
+        answer = gw_exchange_answer(x, (uint16_t)status, gw_str(joined, body.len + more_len - 1));
+        gw_fields_set(&answer->fields, GW_STR("content-type"),
+                      typed ? type : GW_STR("application/problem+json"));
+    }
+    slots[slot].answer = answer;
+    slots[slot].verdict = GW_VERDICT_ANSWERED;
+}
+
+bool gw_ffi_reroute(uint32_t slot);
+GW_FFI bool gw_ffi_reroute(uint32_t slot)
+{
+    if (slots[slot].reroutes >= GW_REROUTES_MAX)
+        return false;
+    slots[slot].reroutes++;
+    slots[slot].verdict = GW_VERDICT_REROUTE;
+    return true;
+}
+
+/* A reference that the linker sees: otherwise it leaves this file out of a program that
+ * links a library of the runtime. */
+void gw_ffi_keep(void)
+{
+}

@@ -1,0 +1,33 @@
+/* What generation.c (conf to instances and drivers) and phase.c (requests) share. */
+#ifndef GW_SCRIPT_SCRIPT_PRIVATE_H
+#define GW_SCRIPT_SCRIPT_PRIVATE_H
+
+#include "script/image.h"
+#include "script/instance.h"
+#include "script/script.h"
+#include "script/vm_private.h"
+
+struct gw_script {
+    struct gw_vm *vm;
+    struct gw_hooks hooks;
+    struct gw_script_generation *current;
+};
+
+enum gw_prepare_stage { STAGE_ADOPT, STAGE_LOAD, STAGE_MAKE, STAGE_WHEN, STAGE_CHAIN, STAGE_DONE };
+
+struct gw_script_generation {
+    struct gw_script *script;
+    const struct gw_conf *conf;
+    const struct gw_script_image *image; /* NULL: no plugin at all */
+    enum gw_prepare_stage stage;
+    uint32_t at; /* next row of the stage */
+    int loader_ref;
+    struct gw_instance **instances; /* by row of image->bindings */
+    struct gw_instance **sorted;    /* the same by identity; NULL before commit */
+    int *whens;                     /* by row: LUA_NOREF, or the function */
+    int *drivers;                   /* [chain * GW_PHASE_COUNT + phase] */
+};
+
+void gw_phase_hooks(struct gw_script *script);
+
+#endif

@@ -1,0 +1,100 @@
+/* The tests that kill at each store compile the shared memory code in a second time, with a
+ * hook before each store, beside the library that has it without. So that the two do not
+ * meet at link time, all that the copy defines gets a name of its own. A function that is
+ * missing here is a link error ("multiple definition"), so the list cannot go stale. */
+#ifndef GW_TEST_SHM_CRASH_NAMES_H
+#define GW_TEST_SHM_CRASH_NAMES_H
+
+#define gw_dict_close crash_gw_dict_close
+#define gw_dict_create crash_gw_dict_create
+#define gw_dict_delete crash_gw_dict_delete
+#define gw_dict_expire crash_gw_dict_expire
+#define gw_dict_flush crash_gw_dict_flush
+#define gw_dict_flush_expired crash_gw_dict_flush_expired
+#define gw_dict_get crash_gw_dict_get
+#define gw_dict_grow crash_gw_dict_grow
+#define gw_dict_hit crash_gw_dict_hit
+#define gw_dict_incr crash_gw_dict_incr
+#define gw_dict_keys crash_gw_dict_keys
+#define gw_dict_llen crash_gw_dict_llen
+#define gw_dict_lock_at crash_gw_dict_lock_at
+#define gw_dict_lpop crash_gw_dict_lpop
+#define gw_dict_lpush crash_gw_dict_lpush
+#define gw_dict_name crash_gw_dict_name
+#define gw_dict_open crash_gw_dict_open
+#define gw_dict_rpop crash_gw_dict_rpop
+#define gw_dict_rpush crash_gw_dict_rpush
+#define gw_dict_set crash_gw_dict_set
+#define gw_dict_set_evict_never crash_gw_dict_set_evict_never
+#define gw_dict_stats crash_gw_dict_stats
+#define gw_dict_take crash_gw_dict_take
+#define gw_dict_touch crash_gw_dict_touch
+#define gw_dict_ttl crash_gw_dict_ttl
+#define gw_dict_value_max crash_gw_dict_value_max
+#define gw_dict_verify crash_gw_dict_verify
+#define gw_dict_zone crash_gw_dict_zone
+#define gw_heap_add_segment crash_gw_heap_add_segment
+#define gw_heap_give crash_gw_heap_give
+#define gw_heap_take crash_gw_heap_take
+#define gw_heap_unmark crash_gw_heap_unmark
+#define gw_heap_verify crash_gw_heap_verify
+#define gw_lock_wait crash_gw_lock_wait
+#define gw_lock_wake crash_gw_lock_wake
+#define gw_metrics_acquire crash_gw_metrics_acquire
+#define gw_metrics_add crash_gw_metrics_add
+#define gw_metrics_adopted crash_gw_metrics_adopted
+#define gw_metrics_close crash_gw_metrics_close
+#define gw_metrics_create crash_gw_metrics_create
+#define gw_metrics_living crash_gw_metrics_living
+#define gw_metrics_lock crash_gw_metrics_lock
+#define gw_metrics_observe crash_gw_metrics_observe
+#define gw_metrics_open crash_gw_metrics_open
+#define gw_metrics_register crash_gw_metrics_register
+#define gw_metrics_release crash_gw_metrics_release
+#define gw_metrics_render crash_gw_metrics_render
+#define gw_metrics_series crash_gw_metrics_series
+#define gw_metrics_set crash_gw_metrics_set
+#define gw_metrics_sum crash_gw_metrics_sum
+#define gw_metrics_value crash_gw_metrics_value
+#define gw_metrics_verify crash_gw_metrics_verify
+#define gw_metrics_zone crash_gw_metrics_zone
+#define gw_op_begin crash_gw_op_begin
+#define gw_op_begin_shard crash_gw_op_begin_shard
+#define gw_op_collect crash_gw_op_collect
+#define gw_op_drop crash_gw_op_drop
+#define gw_op_drop_stale crash_gw_op_drop_stale
+#define gw_op_end crash_gw_op_end
+#define gw_op_expire_one crash_gw_op_expire_one
+#define gw_op_expire_some crash_gw_op_expire_some
+#define gw_op_full crash_gw_op_full
+#define gw_op_link crash_gw_op_link
+#define gw_op_new crash_gw_op_new
+#define gw_op_remove crash_gw_op_remove
+#define gw_op_room crash_gw_op_room
+#define gw_op_set_expires crash_gw_op_set_expires
+#define gw_op_use crash_gw_op_use
+#define gw_shard_extend crash_gw_shard_extend
+#define gw_shard_flush crash_gw_shard_flush
+#define gw_shard_reset crash_gw_shard_reset
+#define gw_shard_segment crash_gw_shard_segment
+#define gw_shard_verify crash_gw_shard_verify
+#define gw_shm_fill crash_gw_shm_fill
+#define gw_txn_abort crash_gw_txn_abort
+#define gw_txn_put_bytes crash_gw_txn_put_bytes
+#define gw_undo_roll_back crash_gw_undo_roll_back
+#define gw_value_check crash_gw_value_check
+#define gw_value_out crash_gw_value_out
+#define gw_wheel_insert crash_gw_wheel_insert
+#define gw_wheel_remove crash_gw_wheel_remove
+#define gw_zone_adopt crash_gw_zone_adopt
+#define gw_zone_create crash_gw_zone_create
+#define gw_zone_grow crash_gw_zone_grow
+#define gw_zone_map crash_gw_zone_map
+#define gw_zone_owner_dead crash_gw_zone_owner_dead
+#define gw_zone_owner_gone crash_gw_zone_owner_gone
+#define gw_zone_owner_known_dead crash_gw_zone_owner_known_dead
+#define gw_zone_owner_pid crash_gw_zone_owner_pid
+#define gw_zone_peek crash_gw_zone_peek
+#define gw_zone_unmap crash_gw_zone_unmap
+
+#endif
