@@ -63,6 +63,20 @@ int gw_ffi_dict_flush(struct gw_script_dict *box);
 void gw_metrics_add(struct gw_metrics *metrics, uint32_t slot, double by);
 void gw_metrics_set(struct gw_metrics *metrics, uint32_t slot, double value);
 void gw_metrics_observe(struct gw_metrics *metrics, uint32_t slot, double value);
+
+struct gw_script_logfile;
+typedef struct { struct gw_script_logfile *const gw_box_; } gw_h_logfile;
+
+bool gw_ffi_logfile_write(struct gw_script_logfile *box, const char *line, size_t len);
+int gw_ffi_logfile_request(struct gw_script_logfile *box, uint32_t slot, uint32_t serial);
+void gw_ffi_logfile_text(struct gw_script_logfile *box, const char *name, size_t name_len,
+                         const char *value, size_t len);
+void gw_ffi_logfile_number(struct gw_script_logfile *box, const char *name, size_t name_len,
+                           double value);
+void gw_ffi_logfile_bool(struct gw_script_logfile *box, const char *name, size_t name_len,
+                         bool value);
+bool gw_ffi_logfile_end(struct gw_script_logfile *box);
+double gw_ffi_logfile_lost(struct gw_script_logfile *box);
 ]]
 
 return ffi

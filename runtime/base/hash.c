@@ -19,7 +19,8 @@ static uint64_t load(const unsigned char *at, size_t len)
 
 uint64_t gw_hash(const void *data, size_t len, uint64_t seed)
 {
-    const uint64_t k0 = 0xa0761d6478bd642fULL, k1 = 0xe7037ed1a0b428dbULL;
+    const uint64_t k0 = 0xa0761d6478bd642fULL, k1 = 0xe7037ed1a0b428dbULL,
+                   k2 = 0x8ebc6af09c88c6e3ULL;
     const unsigned char *at = data;
     uint64_t state = seed ^ k0;
     size_t left = len;
@@ -32,6 +33,6 @@ uint64_t gw_hash(const void *data, size_t len, uint64_t seed)
     if (left > 8)
         state = mix(load(at, 8) ^ k1, load(at + 8, left - 8) ^ state);
     else if (left > 0)
-        state = mix(load(at, left) ^ k1, state ^ k0);
+        state = mix(load(at, left) ^ k1, state ^ k2);
     return mix(state ^ k1, (uint64_t)len ^ k0);
 }

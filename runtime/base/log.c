@@ -183,8 +183,9 @@ void gw_log_write(enum gw_log_level level, const char *fmt, ...)
 
     if (out.lost_unsaid > 0) {
         uint64_t said = out.lost_unsaid;
-        len = (size_t)snprintf(line, sizeof(line), "%s warn %s: log: %llu lines could not be written\n",
-                               when, out.name, (unsigned long long)said);
+        len = (size_t)snprintf(line, sizeof(line),
+                               "%s warn %s: log: %llu lines could not be written\n", when, out.name,
+                               (unsigned long long)said);
         out.lost_unsaid = 0;
         put(line, len);
         if (out.lost_unsaid > 0)

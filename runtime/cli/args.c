@@ -144,8 +144,9 @@ enum gw_rc gw_args_number(const struct gw_args *args, const char *name, unsigned
     value = strtoul(text, &end, 10);
     if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < from ||
         value > most)
-        return gw_err_set(err, GW_INVALID, "--%s: a whole number from %u to %u is expected, not "
-                                           "\"%s\"",
+        return gw_err_set(err, GW_INVALID,
+                          "--%s: a whole number from %u to %u is expected, not "
+                          "\"%s\"",
                           name, from, most, text);
     *to = (unsigned)value;
     return GW_OK;

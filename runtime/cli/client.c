@@ -78,8 +78,8 @@ static enum gw_rc find(const char *conf_path, const char *full, int fd, struct g
                           "%s: %s: only root and the user that started the gateway may talk to it",
                           path, strerror(first));
     return gw_err_set(err, GW_NOT_FOUND,
-                      "no gateway runs on %s (%s: %s); start it with: moongate run -c %s", conf_path,
-                      path, strerror(first), conf_path);
+                      "no gateway runs on %s (%s: %s); start it with: moongate run -c %s",
+                      conf_path, path, strerror(first), conf_path);
 }
 
 static enum gw_rc exchange(int fd, const char *full, const char *command, struct gw_buf *out,

@@ -23,9 +23,7 @@ static const struct gw_option run_options[] = {
     GW_OPTION_END};
 
 static const struct gw_option dev_options[] = {
-    GW_OPTION_CONF,
-    {"workers", 'w', "N", "as many workers; default 1"},
-    GW_OPTION_END};
+    GW_OPTION_CONF, {"workers", 'w', "N", "as many workers; default 1"}, GW_OPTION_END};
 
 static const struct gw_option conf_options[] = {GW_OPTION_CONF, GW_OPTION_JSON, GW_OPTION_END};
 
@@ -187,7 +185,8 @@ const char *gw_cli_shipped_dir(void)
     *slash = '\0';
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         if (snprintf(place, sizeof(place), "%s%s", exe, places[i]) < (int)sizeof(place) &&
-            is_folder(place, "plugins") && realpath(place, dir) != NULL)
+            is_folder(place, "plugins") && is_folder(place, "lua/gateway") &&
+            realpath(place, dir) != NULL)
             return dir;
     }
     /* A program that was moved out of its build folder: the sources, if they are still there. */
@@ -220,8 +219,7 @@ static int run_command(const struct gw_command *command, int argc, char **argv)
     if (gw_args_parse(&args, command->options, argc, argv, &err) != GW_OK)
         return gw_cli_misused(command->name, "%s", err.text);
     if (args.words_count > command->words_max)
-        return gw_cli_misused(command->name, "\"%s\" is too much",
-                              args.words[command->words_max]);
+        return gw_cli_misused(command->name, "\"%s\" is too much", args.words[command->words_max]);
     if (args.words_count < command->words_min)
         return gw_cli_misused(command->name, "usage: moongate %s %s", command->name,
                               command->arguments);

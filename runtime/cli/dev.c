@@ -32,7 +32,8 @@ static void where_text(const struct gw_exchange *exchange, char *to, size_t size
 
     if (exchange->upstream_address.len > 0)
         (void)snprintf(to, size, "%.*s -> %.*s%s", GW_STR_ARG(name),
-                       GW_STR_ARG(exchange->upstream_address), exchange->tries > 1 ? " (retried)" : "");
+                       GW_STR_ARG(exchange->upstream_address),
+                       exchange->tries > 1 ? " (retried)" : "");
     else
         (void)snprintf(to, size, "%.*s", GW_STR_ARG(name));
 }
@@ -57,13 +58,12 @@ static void print_line(const struct gw_exchange *exchange)
         (void)strftime(when, sizeof(when), "%H:%M:%S", &tm);
     where_text(exchange, where, sizeof(where));
     size_text(exchange->bytes_out, bytes, sizeof(bytes));
-    len = snprintf(line, sizeof(line), "%s  %3u  %.*s %.*s%s%.*s  %s  %.1f ms  %s%s%s\n", when,
-                   (unsigned)exchange->response.status, GW_STR_ARG(request->method),
-                   shown(request->path), request->path.data, request->query.len > 0 ? "?" : "",
-                   shown(request->query), request->query.data, where,
-                   (double)(exchange->ended_us - exchange->began_us) / 1000, bytes,
-                   exchange->error != NULL ? "  " : "",
-                   exchange->error != NULL ? exchange->error : "");
+    len = snprintf(
+        line, sizeof(line), "%s  %3u  %.*s %.*s%s%.*s  %s  %.1f ms  %s%s%s\n", when,
+        (unsigned)exchange->response.status, GW_STR_ARG(request->method), shown(request->path),
+        request->path.data, request->query.len > 0 ? "?" : "", shown(request->query),
+        request->query.data, where, (double)(exchange->ended_us - exchange->began_us) / 1000, bytes,
+        exchange->error != NULL ? "  " : "", exchange->error != NULL ? exchange->error : "");
     if (len >= (int)sizeof(line)) {
         len = sizeof(line) - 1;
         line[len - 1] = '\n';
@@ -76,8 +76,8 @@ static enum gw_phase_rc dev_run(void *self, struct gw_exchange *exchange, enum g
 {
     if (phase == GW_PHASE_LOG)
         print_line(exchange);
-    if (inner.run == NULL || (phase == GW_PHASE_LOG && (exchange->route == NULL ||
-                                                        exchange->route->chain == GW_NONE)))
+    if (inner.run == NULL ||
+        (phase == GW_PHASE_LOG && (exchange->route == NULL || exchange->route->chain == GW_NONE)))
         return GW_PHASE_NEXT;
     return inner.run(inner.self, exchange, phase);
 }

@@ -4,9 +4,8 @@
 
 bool gw_cli_load(const struct gw_args *args, struct gw_loading *loading)
 {
-    struct gw_loading_options options = {.conf_path = gw_cli_conf(args),
-                                         .shipped_dir = gw_cli_shipped_dir(),
-                                         .number = 1};
+    struct gw_loading_options options = {
+        .conf_path = gw_cli_conf(args), .shipped_dir = gw_cli_shipped_dir(), .number = 1};
     enum gw_rc rc = gw_loading_run(loading, &options);
     struct gw_buf text = GW_BUF_INIT;
 

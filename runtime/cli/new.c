@@ -23,7 +23,8 @@ static const char plugin_text[] =
     "  schema = {\n"
     "    type = \"object\",\n"
     "    properties = {\n"
-    "      header = { type = \"string\", default = \"x-@\", description = \"The header to set.\" },\n"
+    "      header = { type = \"string\", default = \"x-@\", description = \"The header to set.\" "
+    "},\n"
     "      value = { type = \"string\", default = \"hello\", description = \"Its value.\" },\n"
     "    },\n"
     "  },\n"
@@ -41,29 +42,28 @@ static const char plugin_text[] =
     "\n"
     "return plugin\n";
 
-static const char spec_text[] =
-    "local plugin = dofile(\"plugins/@.lua\")\n"
-    "\n"
-    "local conf = { header = \"x-@\", value = \"hello\" }\n"
-    "\n"
-    "describe(\"@\", function()\n"
-    "  it(\"sets its header in the request\", function()\n"
-    "    local ctx = { request = { headers = {} } }\n"
-    "\n"
-    "    local answer = plugin.access(conf, ctx)\n"
-    "\n"
-    "    assert.is_nil(answer)\n"
-    "    assert.equal(\"hello\", ctx.request.headers[\"x-@\"])\n"
-    "  end)\n"
-    "\n"
-    "  it(\"sets its header in the answer\", function()\n"
-    "    local ctx = { response = { headers = {} } }\n"
-    "\n"
-    "    plugin.header_filter(conf, ctx)\n"
-    "\n"
-    "    assert.equal(\"hello\", ctx.response.headers[\"x-@\"])\n"
-    "  end)\n"
-    "end)\n";
+static const char spec_text[] = "local kit = require \"gateway.spec\"\n"
+                                "\n"
+                                "describe(\"@\", function()\n"
+                                "  it(\"sets its header in the request\", function()\n"
+                                "    local plugin = kit.plugin(\"@\")\n"
+                                "    local ctx = kit.ctx { path = \"/\" }\n"
+                                "\n"
+                                "    local answer = plugin:access(ctx)\n"
+                                "\n"
+                                "    assert.is_nil(answer)\n"
+                                "    assert.equal(\"hello\", ctx.request.headers[\"x-@\"])\n"
+                                "  end)\n"
+                                "\n"
+                                "  it(\"sets its header in the answer\", function()\n"
+                                "    local plugin = kit.plugin(\"@\", { value = \"bye\" })\n"
+                                "    local ctx = kit.ctx { response = { status = 200 } }\n"
+                                "\n"
+                                "    plugin:header_filter(ctx)\n"
+                                "\n"
+                                "    assert.equal(\"bye\", ctx.response.headers[\"x-@\"])\n"
+                                "  end)\n"
+                                "end)\n";
 
 /* The name is a file's, a conf key and part of a header: small letters, digits, dashes. */
 static bool is_name(const char *name)
@@ -154,8 +154,7 @@ int gw_cmd_new(const struct gw_args *args)
     const char *name = args->words[1];
 
     if (strcmp(args->words[0], "plugin") != 0)
-        return gw_cli_misused("new", "\"%s\" cannot be made: only \"plugin\" can",
-                              args->words[0]);
+        return gw_cli_misused("new", "\"%s\" cannot be made: only \"plugin\" can", args->words[0]);
     if (!is_name(name))
         return gw_cli_misused("new",
                               "\"%s\" is no name for a plugin: small letters, digits and single "

@@ -25,8 +25,7 @@ static struct gw_str keep(struct gw_arena *arena, struct gw_str text)
 static void on_plugin(void *arg, const struct gw_plugin_info *info)
 {
     struct found *found = arg;
-    struct gw_plugin_info *rows =
-        realloc(found->rows, (found->count + 1) * sizeof(*rows)), *row;
+    struct gw_plugin_info *rows = realloc(found->rows, (found->count + 1) * sizeof(*rows)), *row;
 
     if (rows == NULL)
         abort();

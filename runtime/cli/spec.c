@@ -70,8 +70,7 @@ int gw_cmd_spec(const struct gw_args *args)
         goto fail;
     gw_shared_set_worker(shared, 1);
     options.shared = shared;
-    if (gw_script_new(&options, &script, &err) != GW_OK ||
-        start(script, args, &run, &err) != GW_OK)
+    if (gw_script_new(&options, &script, &err) != GW_OK || start(script, args, &run, &err) != GW_OK)
         goto fail;
     gw_loop_run(run.loop);
     goto end;

@@ -57,8 +57,7 @@ const char *gw_text_duration(uint64_t ms, char *to)
     static const struct {
         uint64_t ms, part_ms;
         const char *name, *part;
-    } rows[] = {
-        {86400000, 3600000, "d", "h"}, {3600000, 60000, "h", "m"}, {60000, 1000, "m", "s"}};
+    } rows[] = {{86400000, 3600000, "d", "h"}, {3600000, 60000, "h", "m"}, {60000, 1000, "m", "s"}};
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         if (ms < rows[i].ms)

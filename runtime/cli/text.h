@@ -11,7 +11,7 @@
 /* Columns as wide as their widest cell; the last one is not padded. Cells are copied.
  * Begin with a zeroed struct. */
 struct gw_table {
-    struct gw_buf cells;              /* each ends with NUL */
+    struct gw_buf cells; /* each ends with NUL */
     size_t widths[GW_TABLE_COLUMNS_MAX];
     unsigned columns;
     unsigned at;

@@ -129,19 +129,36 @@ static const struct gw_type type_after = {
     .form = "names of plugins", .read = read_after, .schema = schema_names, .list = true};
 
 static const struct gw_row rows[] = {
-    {.key = "id", .type = &type_slice, FIELD(id),
+    {.key = "id",
+     .type = &type_slice,
+     FIELD(id),
      .doc = "Tells two bindings of one plugin apart: of one id the nearest wins. Default: the "
             "plugin's name."},
-    {.key = "enabled", .type = &type_enabled, FIELD(enabled), .otherwise = "true",
+    {.key = "enabled",
+     .type = &type_enabled,
+     FIELD(enabled),
+     .otherwise = "true",
      .doc = "false: checked, but not run; a route so switches a global binding off."},
-    {.key = "when", .type = &type_when, .offset = 0,
+    {.key = "when",
+     .type = &type_when,
+     .offset = 0,
      .doc = "Lua expression over ctx; the plugin runs where it is true. Default: always."},
-    {.key = "on_error", .type = &gw_type_enum, FIELD(on_error), .otherwise = "fail",
-     .detail = on_errors, .doc = "An error in the plugin: fail answers 500, skip goes on without it."},
-    {.key = "deadline", .type = &gw_type_duration, FIELD(deadline_ms), .otherwise = "0", .min = 0,
+    {.key = "on_error",
+     .type = &gw_type_enum,
+     FIELD(on_error),
+     .otherwise = "fail",
+     .detail = on_errors,
+     .doc = "An error in the plugin: fail answers 500, skip goes on without it."},
+    {.key = "deadline",
+     .type = &gw_type_duration,
+     FIELD(deadline_ms),
+     .otherwise = "0",
+     .min = 0,
      .max = DAY,
      .doc = "A phase of the plugin may wait so long; then it is an error. 0: no limit."},
-    {.key = "before", .type = &type_before, .offset = 0,
+    {.key = "before",
+     .type = &type_before,
+     .offset = 0,
      .doc = "Runs before these plugins or ids, whatever the priorities."},
     {.key = "after", .type = &type_after, .offset = 0, .doc = "Runs after these."},
 };
@@ -278,8 +295,8 @@ static bool read_binding(struct gw_reader *r, struct gw_node *item, struct gw_bi
         return false;
     binding->plugin = plugin->key;
     binding->where = gw_node_key_where(plugin);
-    binding->conf_path = gw_arena_printf(r->arena, "%.*s.%.*s", GW_STR_ARG(binding->path),
-                                         GW_STR_ARG(plugin->key));
+    binding->conf_path =
+        gw_arena_printf(r->arena, "%.*s.%.*s", GW_STR_ARG(binding->path), GW_STR_ARG(plugin->key));
     if (!gw_node_is_null(plugin)) {
         conf = gw_arena_alloc(r->arena, sizeof(*conf));
         *conf = *plugin; /* alone: without the siblings behind it */

@@ -111,7 +111,8 @@ static void each(const struct gw_section *section, uint32_t scope, struct gw_str
         /* The bindings of routes have the keys of the global ones. */
         if (inner != NULL && !(section == &gw_section_route && inner == &gw_section_binding)) {
             gw_buf_printf(&path, "%s", row->type->inside);
-            each(inner, inner == &gw_section_limits ? row->flags & (GW_ROW_LISTENER | GW_ROW_ROUTE) : 0,
+            each(inner,
+                 inner == &gw_section_limits ? row->flags & (GW_ROW_LISTENER | GW_ROW_ROUTE) : 0,
                  gw_buf_str(&path), fn, arg);
         }
         gw_buf_fini(&path);
@@ -142,7 +143,10 @@ static void add_line(void *arg, struct gw_str path, const struct gw_row *row)
         return;
     gw_buf_printf(out, "| `%.*s` | ", GW_STR_ARG(path));
     for (const char *const *names = row->detail; one_of && *names != NULL; names++)
-        gw_buf_printf(out, "%s%s", *names, names[1] == NULL ? "" : names[2] == NULL ? " or " : ", ");
+        gw_buf_printf(out, "%s%s", *names,
+                      names[1] == NULL   ? ""
+                      : names[2] == NULL ? " or "
+                                         : ", ");
     if (!one_of)
         add_cell(out, row->type->form);
     gw_buf_printf(out, " | ");

@@ -152,7 +152,8 @@ enum gw_rc gw_image_map(int fd, const struct gw_conf **out, struct gw_err *err)
     data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
     if (data == MAP_FAILED)
         return gw_err_set(err, GW_SYSTEM, "mapping the image: %s", strerror(errno));
-    if (!conf_ok(data, (size_t)st.st_size) || ((const struct gw_conf *)data)->size != (uint64_t)st.st_size) {
+    if (!conf_ok(data, (size_t)st.st_size) ||
+        ((const struct gw_conf *)data)->size != (uint64_t)st.st_size) {
         (void)munmap(data, (size_t)st.st_size);
         return gw_err_set(err, GW_INVALID, "the image is not one of ours, or of another version");
     }

@@ -52,8 +52,7 @@ static struct gw_str base_of(struct gw_str name)
 {
     const char *slash = memrchr(name.data, '/', name.len);
 
-    return slash == NULL ? name
-                         : gw_str(slash + 1, name.len - (size_t)(slash - name.data) - 1);
+    return slash == NULL ? name : gw_str(slash + 1, name.len - (size_t)(slash - name.data) - 1);
 }
 
 /* The folder is made absolute, the file itself is not: where it is a link into another
@@ -133,8 +132,7 @@ static bool known(struct merge *m, const struct request *request, const struct g
     const struct gw_files *files = m->files;
 
     for (uint32_t i = 0; i < files->count; i++) {
-        if (files->items[i].dev != file->dev || files->items[i].ino != file->ino ||
-            file->ino == 0)
+        if (files->items[i].dev != file->dev || files->items[i].ino != file->ino || file->ino == 0)
             continue;
         if (!request->found && is_ancestor(files, i, request->parent))
             fault(m, request, request->name, "includes itself");
@@ -177,8 +175,7 @@ static void fault_twice(struct merge *m, const struct gw_node *node, const struc
 {
     struct gw_where where = gw_node_key_where(first);
 
-    gw_report_fault(m->files->report, gw_node_key_where(node), path,
-                    "is also given in %.*s:%u:%u",
+    gw_report_fault(m->files->report, gw_node_key_where(node), path, "is also given in %.*s:%u:%u",
                     GW_STR_ARG(m->files->report->files[where.file]), where.line, where.column);
     gw_report_hint(m->files->report, "keep one of them");
 }
@@ -225,8 +222,7 @@ static void merge_maps(struct merge *m, uint32_t row, struct gw_node *into, stru
         if (!gw_names_add(keys, n->key, 0, NULL)) {
             struct gw_path outer = {NULL, from->key, 0}, inner = {&outer, n->key, 0};
 
-            fault_twice(m, n, gw_node_get(into, n->key),
-                        gw_path_text(&inner, m->files->arena));
+            fault_twice(m, n, gw_node_get(into, n->key), gw_path_text(&inner, m->files->arena));
             continue;
         }
         append(into, n);
@@ -296,7 +292,8 @@ static bool has_wildcard(struct gw_str pattern)
 }
 
 /* The folder of the including file is no pattern, whatever characters it has. */
-static char *full_pattern(struct gw_files *files, struct gw_str dir, struct gw_str item, bool glob_it)
+static char *full_pattern(struct gw_files *files, struct gw_str dir, struct gw_str item,
+                          bool glob_it)
 {
     struct gw_buf buf = GW_BUF_INIT;
     struct gw_str text;
@@ -354,8 +351,8 @@ static void include_all(struct merge *m, uint32_t file, const struct gw_node *li
 
         if (item->kind != GW_NODE_SCALAR || item->text.len == 0 || gw_node_is_null(item)) {
             m->unfit = true;
-            gw_report_fault(m->files->report, item->where, request.path,
-                            "must be a path, not %s", gw_node_what(item));
+            gw_report_fault(m->files->report, item->where, request.path, "must be a path, not %s",
+                            gw_node_what(item));
         } else if (has_wildcard(item->text)) {
             include_glob(m, &request, full_pattern(m->files, dir, item->text, true));
         } else {

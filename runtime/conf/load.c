@@ -67,9 +67,9 @@ struct folders {
 static void folder_add(struct gw_arena *arena, struct folders *to, struct gw_str dir,
                        const char *name)
 {
-    struct gw_str path = gw_arena_printf(
-        arena, "%.*s%s%s", GW_STR_ARG(dir), dir.len > 0 && dir.data[dir.len - 1] == '/' ? "" : "/",
-        name);
+    struct gw_str path =
+        gw_arena_printf(arena, "%.*s%s%s", GW_STR_ARG(dir),
+                        dir.len > 0 && dir.data[dir.len - 1] == '/' ? "" : "/", name);
 
     while (path.len > 1 && path.data[path.len - 1] == '/')
         path.len--;
@@ -150,9 +150,10 @@ static bool control_fits(struct gw_reader *r, const struct gw_node *root)
 
     if (gw_node_get(root, GW_STR("control")) != NULL || dir.len + room <= 107)
         return true;
-    gw_report_fault(r->report, where, GW_STR("control"),
-                    "the path of a socket has at most 107 bytes, and %.*s/run/moongate.sock has %zu",
-                    GW_STR_ARG(dir), dir.len + room);
+    gw_report_fault(
+        r->report, where, GW_STR("control"),
+        "the path of a socket has at most 107 bytes, and %.*s/run/moongate.sock has %zu",
+        GW_STR_ARG(dir), dir.len + room);
     gw_report_hint(r->report, "set control: to a shorter path, as in /run/moongate.sock");
     return false;
 }

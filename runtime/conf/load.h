@@ -15,12 +15,12 @@ enum gw_on_error { GW_ON_ERROR_FAIL, GW_ON_ERROR_SKIP };
 /* One use of a plugin: an item of a `plugins:` list. */
 struct gw_binding {
     struct gw_str plugin;
-    struct gw_str id;       /* the plugin's name, unless the binding has an `id:` */
-    struct gw_node *conf;   /* NULL: none given */
-    struct gw_where where;  /* of the plugin's name */
-    struct gw_str path;     /* "routes[3].plugins[0]", of the binding */
+    struct gw_str id;        /* the plugin's name, unless the binding has an `id:` */
+    struct gw_node *conf;    /* NULL: none given */
+    struct gw_where where;   /* of the plugin's name */
+    struct gw_str path;      /* "routes[3].plugins[0]", of the binding */
     struct gw_str conf_path; /* "routes[3].plugins[0].jwt", of its conf */
-    struct gw_str when;     /* empty: always */
+    struct gw_str when;      /* empty: always */
     struct gw_where when_where;
     const struct gw_str *before; /* plugin names or ids */
     uint32_t before_count;

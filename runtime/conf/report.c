@@ -63,8 +63,7 @@ static void add(struct gw_report *report, struct gw_fault *fault, const char *fm
     if (report->kept == report->kept_size)
         report->faults =
             grown(&report->arena, report->faults, &report->kept_size, sizeof(*report->faults));
-    fault->path =
-        gw_arena_dup(&report->arena, fault->path.data == NULL ? GW_STR("") : fault->path);
+    fault->path = gw_arena_dup(&report->arena, fault->path.data == NULL ? GW_STR("") : fault->path);
     fault->text = format(&report->arena, fmt, args);
     fault->hint = GW_STR("");
     fault->order = report->kept;

@@ -1,4 +1,5 @@
 /* routes: — what is matched, and what is done then. */
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -76,23 +77,41 @@ static const struct gw_type type_scheme = {
 #define MATCH(name) .offset = offsetof(struct gw_conf_match, name)
 
 static const struct gw_row match_rows[] = {
-    {.key = "listen", .type = &type_listener_names, MATCH(listeners),
+    {.key = "listen",
+     .type = &type_listener_names,
+     MATCH(listeners),
      .doc = "Names of listeners. Default: any."},
-    {.key = "hosts", .type = &gw_type_hosts, MATCH(hosts),
+    {.key = "hosts",
+     .type = &gw_type_hosts,
+     MATCH(hosts),
      .doc = "Exact hosts, or \"*.example.com\" for all below it. Default: any."},
-    {.key = "path", .type = &gw_type_paths, MATCH(paths),
-     .doc = "/a exactly, /a/:id/b with one segment for :id, \"/a/*\" all below, \"~regex\" (PCRE2). "
-            "Default: any."},
+    {.key = "path",
+     .type = &gw_type_paths,
+     MATCH(paths),
+     .doc =
+         "/a exactly, /a/:id/b with one segment for :id, \"/a/*\" all below, \"~regex\" (PCRE2). "
+         "Default: any."},
     {.key = "paths", .type = &gw_type_paths, MATCH(paths), .doc = "The same, for several."},
-    {.key = "methods", .type = &gw_type_methods, MATCH(methods),
+    {.key = "methods",
+     .type = &gw_type_methods,
+     MATCH(methods),
      .doc = "GET includes HEAD. Path fits and method does not: 405. Default: any."},
-    {.key = "headers", .type = &gw_type_header_conditions, MATCH(headers),
+    {.key = "headers",
+     .type = &gw_type_header_conditions,
+     MATCH(headers),
      .doc = "Each must be there with this value, fit the \"~regex\", or be there at all (\"*\")."},
-    {.key = "query", .type = &gw_type_conditions, MATCH(query),
+    {.key = "query",
+     .type = &gw_type_conditions,
+     MATCH(query),
      .doc = "The same for parameters of the query."},
-    {.key = "client", .type = &gw_type_cidrs, MATCH(clients),
+    {.key = "client",
+     .type = &gw_type_cidrs,
+     MATCH(clients),
      .doc = "Addresses or networks of the client. Default: any."},
-    {.key = "scheme", .type = &type_scheme, MATCH(scheme), .detail = schemes,
+    {.key = "scheme",
+     .type = &type_scheme,
+     MATCH(scheme),
+     .detail = schemes,
      .doc = "http or https. Default: both."},
 };
 
@@ -123,13 +142,22 @@ static const struct gw_type type_match = {
 #define ROUTE(name) .offset = offsetof(struct gw_conf_route, name)
 
 static const struct gw_row respond_rows[] = {
-    {.key = "status", .type = &gw_type_int, ROUTE(status), .otherwise = "200", .min = 200,
-     .max = 599, .doc = "Status of the answer."},
+    {.key = "status",
+     .type = &gw_type_int,
+     ROUTE(status),
+     .otherwise = "200",
+     .min = 200,
+     .max = 599,
+     .doc = "Status of the answer."},
     {.key = "body", .type = &gw_type_text, ROUTE(body), .doc = "Its body. Default: none."},
-    {.key = "headers", .type = &gw_type_headers, ROUTE(headers),
+    {.key = "headers",
+     .type = &gw_type_headers,
+     ROUTE(headers),
      .doc = "Its headers; a list of values makes several lines."},
     /* It waits in `cache_control`, which respond has no use for, until it becomes a header. */
-    {.key = "content_type", .type = &gw_type_string, ROUTE(cache_control),
+    {.key = "content_type",
+     .type = &gw_type_string,
+     ROUTE(cache_control),
      .otherwise = "text/plain; charset=utf-8",
      .doc = "Content-Type of a body, unless headers: has one."},
 };
@@ -195,42 +223,70 @@ static const struct gw_type type_respond = {.form = "a map with status:, body:",
                                             .schema = schema_respond,
                                             .inside = "."};
 
-/* Only the variables that are filled in may stand behind a "$". */
-static bool read_location(struct gw_reader *r, const struct gw_row *row, struct gw_node *node,
-                          void *field)
-{
-    static const char *const variables[] = {"host", "path", "query", NULL};
-    struct gw_str text;
+static const char *const variables[] = {"host", "path", "query", "scheme"};
 
-    if (!gw_type_string.read(r, row, node, field))
-        return false;
-    text = node->text;
+/* Is it a variable that is filled in: of the request, or a parameter of one of the paths? Groups
+ * of a regex are known only when it is compiled: with one, every name is taken. */
+static bool is_variable(struct gw_reader *r, const struct gw_conf_route *route, struct gw_str name)
+{
+    for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
+        if (gw_str_eq(name, gw_str_c(variables[i])))
+            return true;
+    for (uint32_t i = 0; i < route->match.paths.len; i++) {
+        struct gw_ref ref = ((struct gw_ref *)gw_image_at(r->image, route->match.paths.off))[i];
+        struct gw_str path = gw_str(gw_image_at(r->image, ref.off), ref.len);
+        struct gw_str param = gw_arena_printf(r->arena, "/:%.*s", GW_STR_ARG(name));
+        const char *at = memmem(path.data, path.len, param.data, param.len);
+
+        if (path.len > 0 && path.data[0] == '~')
+            return true;
+        if (at != NULL && (at + param.len == path.data + path.len || at[param.len] == '/'))
+            return true;
+    }
+    return false;
+}
+
+/* The names behind "$", as they are filled in: [a-z0-9_]+. */
+static bool check_variables(struct gw_reader *r, const struct gw_node *node,
+                            const struct gw_conf_route *route)
+{
+    struct gw_str text = node->text;
+
     for (size_t at = 0; at < text.len; at++) {
         struct gw_suggest suggest;
-        size_t len = 0;
-        bool known = false;
+        size_t end = at + 1;
 
-        if (text.data[at] == ' ')
-            return gw_fault(r, node, "a location holds no spaces");
         if (text.data[at] != '$')
             continue;
-        while (at + 1 + len < text.len && text.data[at + 1 + len] >= 'a' &&
-               text.data[at + 1 + len] <= 'z')
-            len++;
-        gw_suggest_begin(&suggest, gw_str(text.data + at + 1, len));
-        for (size_t i = 0; variables[i] != NULL; i++) {
-            known = known || gw_str_eq(suggest.word, gw_str_c(variables[i]));
-            gw_suggest_offer(&suggest, gw_str_c(variables[i]));
-        }
-        if (known)
+        while (end < text.len && (islower((unsigned char)text.data[end]) ||
+                                  isdigit((unsigned char)text.data[end]) || text.data[end] == '_'))
+            end++;
+        gw_suggest_begin(&suggest, gw_str(text.data + at + 1, end - at - 1));
+        if (suggest.word.len > 0 && is_variable(r, route, suggest.word))
             continue;
-        (void)gw_fault(r, node, "\"$%.*s\" is none of $host, $path, $query",
+        for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
+            gw_suggest_offer(&suggest, gw_str_c(variables[i]));
+        (void)gw_fault(r, node,
+                       "\"$%.*s\" is none of $host, $path, $query, $scheme, and no "
+                       "parameter of the path",
                        GW_STR_ARG(suggest.word));
         if (suggest.best.data != NULL)
             gw_report_hint(r->report, "did you mean \"$%.*s\"?", GW_STR_ARG(suggest.best));
         return false;
     }
     return true;
+}
+
+static bool read_location(struct gw_reader *r, const struct gw_row *row, struct gw_node *node,
+                          void *field)
+{
+    struct gw_conf_route *route = field;
+
+    if (!gw_type_string.read(r, row, node, &route->location))
+        return false;
+    if (memchr(node->text.data, ' ', node->text.len) != NULL)
+        return gw_fault(r, node, "a location holds no spaces");
+    return check_variables(r, node, route);
 }
 
 static bool read_redirect_status(struct gw_reader *r, const struct gw_row *row,
@@ -259,15 +315,24 @@ static void schema_string(const struct gw_row *row, struct gw_buf *out)
 static const struct gw_type type_redirect_status = {.form = "301, 302, 303, 307 or 308",
                                                     .read = read_redirect_status,
                                                     .schema = schema_redirect_status};
-static const struct gw_type type_location = {
-    .form = "a URL or path such as https://$host$path", .read = read_location,
-    .schema = schema_string};
+static const struct gw_type type_location = {.form = "a URL or path such as https://$host$path",
+                                             .read = read_location,
+                                             .schema = schema_string};
 
 static const struct gw_row redirect_rows[] = {
-    {.key = "to", .type = &type_location, ROUTE(location), .flags = GW_ROW_REQUIRED,
-     .doc = "The Location: may use $host, $path and $query (with its \"?\")."},
-    {.key = "status", .type = &type_redirect_status, ROUTE(status), .otherwise = "302", .min = 301,
-     .max = 308, .doc = "301, 302, 303, 307 or 308."},
+    {.key = "to",
+     .type = &type_location,
+     .offset = 0,
+     .flags = GW_ROW_REQUIRED,
+     .doc = "The Location: may use $host, $path, $query (with its \"?\"), $scheme, and $name for a "
+            ":name of the path."},
+    {.key = "status",
+     .type = &type_redirect_status,
+     ROUTE(status),
+     .otherwise = "302",
+     .min = 301,
+     .max = 308,
+     .doc = "301, 302, 303, 307 or 308."},
 };
 
 static const struct gw_section section_redirect = GW_SECTION("redirect", redirect_rows);
@@ -281,7 +346,7 @@ static bool read_redirect(struct gw_reader *r, const struct gw_row *row, struct 
     route->kind = GW_ROUTE_REDIRECT;
     gw_section_defaults(r, &section_redirect, route);
     if (node->kind == GW_NODE_SCALAR && !gw_node_is_null(node))
-        return read_location(r, &redirect_rows[0], node, &route->location);
+        return read_location(r, &redirect_rows[0], node, route);
     (void)gw_section_read(r, &section_redirect, node, route, 0);
     return r->report->faults_count == before;
 }
@@ -330,12 +395,20 @@ static const struct gw_type type_index = {
     .form = "the name of a file", .read = read_index, .schema = schema_string};
 
 static const struct gw_row files_rows[] = {
-    {.key = "root", .type = &type_root, ROUTE(root), .flags = GW_ROW_REQUIRED,
+    {.key = "root",
+     .type = &type_root,
+     ROUTE(root),
+     .flags = GW_ROW_REQUIRED,
      .doc = "The folder, relative to this file. The path of the request, after strip: and "
             "rewrite:, is looked up in it; it cannot leave it."},
-    {.key = "index", .type = &type_index, ROUTE(index), .otherwise = "index.html",
+    {.key = "index",
+     .type = &type_index,
+     ROUTE(index),
+     .otherwise = "index.html",
      .doc = "Page of a folder. \"\": none."},
-    {.key = "cache_control", .type = &gw_type_string, ROUTE(cache_control),
+    {.key = "cache_control",
+     .type = &gw_type_string,
+     ROUTE(cache_control),
      .doc = "Cache-Control of the answers. Default: none is sent."},
 };
 
@@ -393,8 +466,7 @@ static bool read_host(struct gw_reader *r, const struct gw_row *row, struct gw_n
     } else {
         /* With a port or without, as it is to stand in the Host field. */
         for (size_t i = 0; i < text.len; i++)
-            if (!gw_is_token(gw_str(&text.data[i], 1)) &&
-                memchr(":[]", text.data[i], 3) == NULL)
+            if (!gw_is_token(gw_str(&text.data[i], 1)) && memchr(":[]", text.data[i], 3) == NULL)
                 return gw_fault(r, node, "\"%.*s\" is no host", GW_STR_ARG(text));
         if (text.len == 0)
             return gw_fault(r, node, "must not be empty");
@@ -408,10 +480,17 @@ static const struct gw_type type_host = {
     .form = "client, upstream or a host name", .read = read_host, .schema = schema_string};
 
 static const struct gw_row buffering_rows[] = {
-    {.key = "request", .type = &gw_type_bool, ROUTE(buffer_request), .otherwise = "false",
+    {.key = "request",
+     .type = &gw_type_bool,
+     ROUTE(buffer_request),
+     .otherwise = "false",
      .doc = "The whole body of the request is read before the upstream is asked."},
-    {.key = "response", .type = &gw_type_bool, ROUTE(buffer_response), .otherwise = "false",
-     .doc = "The answer is taken from the upstream as fast as it comes, whatever the client takes."},
+    {.key = "response",
+     .type = &gw_type_bool,
+     ROUTE(buffer_response),
+     .otherwise = "false",
+     .doc =
+         "The answer is taken from the upstream as fast as it comes, whatever the client takes."},
 };
 
 static const struct gw_section section_buffering = GW_SECTION("buffering", buffering_rows);
@@ -439,7 +518,8 @@ static void schema_buffering(const struct gw_row *row, struct gw_buf *out)
     gw_buf_printf(out, "}]");
 }
 
-static const struct gw_type type_buffering = {.form = "true or false, or a map of request, response",
+static const struct gw_type type_buffering = {.form =
+                                                  "true or false, or a map of request, response",
                                               .read = read_buffering,
                                               .schema = schema_buffering,
                                               .inside = "."};
@@ -447,40 +527,92 @@ static const struct gw_type type_buffering = {.form = "true or false, or a map o
 /* ---- the route ---- */
 
 static const struct gw_row rows[] = {
-    {.key = "name", .type = &gw_type_string, ROUTE(name),
+    {.key = "name",
+     .type = &gw_type_string,
+     ROUTE(name),
      .doc = "For messages, logs and metrics. Default: made of file and line."},
-    {.key = "match", .type = &type_match, ROUTE(match), .detail = &section_match,
+    {.key = "match",
+     .type = &type_match,
+     ROUTE(match),
+     .detail = &section_match,
      .doc = "All conditions must hold. Default: every request fits."},
-    {.key = "priority", .type = &gw_type_signed, ROUTE(priority), .otherwise = "0",
-     .min = -1000000, .max = 1000000, .doc = "Higher goes first, before all other rules."},
-    {.key = "enabled", .type = &gw_type_bool, ROUTE(enabled), .otherwise = "true",
+    {.key = "priority",
+     .type = &gw_type_signed,
+     ROUTE(priority),
+     .otherwise = "0",
+     .min = -1000000,
+     .max = 1000000,
+     .doc = "Higher goes first, before all other rules."},
+    {.key = "enabled",
+     .type = &gw_type_bool,
+     ROUTE(enabled),
+     .otherwise = "true",
      .doc = "false: checked, but never matched."},
-    {.key = "plugins", .type = &gw_type_plugins, .offset = 0,
+    {.key = "plugins",
+     .type = &gw_type_plugins,
+     .offset = 0,
      .doc = "Plugins of this route, besides the global ones."},
-    {.key = "upstream", .type = &gw_type_upstream, ROUTE(upstream),
+    {.key = "upstream",
+     .type = &gw_type_upstream,
+     ROUTE(upstream),
      .doc = "Where requests go: a name of upstreams:, or a URL such as http://127.0.0.1:9001."},
-    {.key = "respond", .type = &type_respond, .offset = 0, .detail = &section_respond,
+    {.key = "respond",
+     .type = &type_respond,
+     .offset = 0,
+     .detail = &section_respond,
      .doc = "The gateway answers by itself."},
-    {.key = "redirect", .type = &type_redirect, .offset = 0, .detail = &section_redirect,
+    {.key = "redirect",
+     .type = &type_redirect,
+     .offset = 0,
+     .detail = &section_redirect,
      .doc = "The gateway answers with a redirect; a plain text is to:."},
-    {.key = "files", .type = &type_files, .offset = 0, .detail = &section_files,
+    {.key = "files",
+     .type = &type_files,
+     .offset = 0,
+     .detail = &section_files,
      .doc = "Static files; a plain text is root:."},
-    {.key = "strip", .type = &type_prefix, ROUTE(strip),
+    {.key = "strip",
+     .type = &type_prefix,
+     ROUTE(strip),
      .doc = "Prefix taken off the path, in whole segments."},
-    {.key = "rewrite", .type = &type_prefix, ROUTE(rewrite),
+    {.key = "rewrite",
+     .type = &type_prefix,
+     ROUTE(rewrite),
      .doc = "New path: may use :name and * of the match, and $1 of its regex."},
-    {.key = "host", .type = &type_host, .offset = 0, .otherwise = "client",
+    {.key = "host",
+     .type = &type_host,
+     .offset = 0,
+     .otherwise = "client",
      .doc = "Host that the upstream sees: the client's, the target's, or a name."},
-    {.key = "limits", .type = &gw_type_limits, ROUTE(limits), .flags = GW_ROW_ROUTE,
+    {.key = "limits",
+     .type = &gw_type_limits,
+     ROUTE(limits),
+     .flags = GW_ROW_ROUTE,
      .doc = "Wins over the limits of listener and gateway."},
-    {.key = "buffering", .type = &type_buffering, .offset = 0, .otherwise = "false",
+    {.key = "buffering",
+     .type = &type_buffering,
+     .offset = 0,
+     .otherwise = "false",
      .detail = &section_buffering,
      .doc = "Hold bodies whole, up to limits: body_buffer_size_max, instead of streaming them."},
-    {.key = "timeout", .type = &gw_type_duration, ROUTE(timeout_ms), .otherwise = "0", .min = 0,
-     .max = DAY, .doc = "All tries together, until the head of the answer. After: 504. 0: no limit."},
-    {.key = "retries", .type = &gw_type_int, ROUTE(retries), .otherwise = "1", .min = 0, .max = 100,
+    {.key = "timeout",
+     .type = &gw_type_duration,
+     ROUTE(timeout_ms),
+     .otherwise = "0",
+     .min = 0,
+     .max = DAY,
+     .doc = "All tries together, until the head of the answer. After: 504. 0: no limit."},
+    {.key = "retries",
+     .type = &gw_type_int,
+     ROUTE(retries),
+     .otherwise = "1",
+     .min = 0,
+     .max = 100,
      .doc = "Further tries, of requests that may be repeated. Then: 502 or 504."},
-    {.key = "merge_slashes", .type = &gw_type_bool, ROUTE(merge_slashes), .otherwise = "false",
+    {.key = "merge_slashes",
+     .type = &gw_type_bool,
+     ROUTE(merge_slashes),
+     .otherwise = "false",
      .doc = "// in a path counts as /."},
 };
 
@@ -545,8 +677,7 @@ static struct gw_str made_name(struct gw_reader *r, const struct gw_node *node, 
                   : gw_arena_printf(r->arena, "%.*s:%u", GW_STR_ARG(path), node->where.line);
 }
 
-static void name_route(struct gw_reader *r, const struct gw_node *node,
-                       struct gw_conf_route *route)
+static void name_route(struct gw_reader *r, const struct gw_node *node, struct gw_conf_route *route)
 {
     const struct gw_node *given = gw_node_get(node, GW_STR("name"));
     struct gw_path step;

@@ -70,11 +70,15 @@ struct gw_section {
     uint32_t count;
 };
 
-#define GW_SECTION(name, rows) {(name), (rows), sizeof(rows) / sizeof((rows)[0])}
+#define GW_SECTION(name, rows)                                                                     \
+    {                                                                                              \
+        (name), (rows), sizeof(rows) / sizeof((rows)[0])                                           \
+    }
 
 /* ---- reading ---- */
 
-/* Bit i: row i was given, well or not. `scope` 0, or only rows with one of these flags may be given. */
+/* Bit i: row i was given, well or not. `scope` 0, or only rows with one of these flags may be
+ * given. */
 uint64_t gw_section_read(struct gw_reader *r, const struct gw_section *section,
                          struct gw_node *node, void *base, uint32_t scope);
 void gw_section_defaults(struct gw_reader *r, const struct gw_section *section, void *base);
@@ -149,13 +153,13 @@ extern const struct gw_type gw_type_text;     /* gw_ref; any text, may be empty 
 extern const struct gw_type gw_type_path;     /* gw_ref; made absolute */
 extern const struct gw_type gw_type_section;  /* detail: section; the same base */
 
-extern const struct gw_type gw_type_token;      /* gw_ref; an HTTP token */
-extern const struct gw_type gw_type_hosts;      /* gw_ref of gw_ref */
-extern const struct gw_type gw_type_paths;      /* gw_ref of gw_ref */
-extern const struct gw_type gw_type_methods;    /* gw_ref of gw_ref */
-extern const struct gw_type gw_type_cidrs;      /* gw_ref of struct gw_cidr */
-extern const struct gw_type gw_type_headers;    /* gw_ref of struct gw_conf_header */
-extern const struct gw_type gw_type_conditions; /* gw_ref of struct gw_conf_condition */
+extern const struct gw_type gw_type_token;             /* gw_ref; an HTTP token */
+extern const struct gw_type gw_type_hosts;             /* gw_ref of gw_ref */
+extern const struct gw_type gw_type_paths;             /* gw_ref of gw_ref */
+extern const struct gw_type gw_type_methods;           /* gw_ref of gw_ref */
+extern const struct gw_type gw_type_cidrs;             /* gw_ref of struct gw_cidr */
+extern const struct gw_type gw_type_headers;           /* gw_ref of struct gw_conf_header */
+extern const struct gw_type gw_type_conditions;        /* gw_ref of struct gw_conf_condition */
 extern const struct gw_type gw_type_header_conditions; /* the same, names in lower case */
 extern const struct gw_type gw_type_dns_servers;       /* gw_ref of gw_ref */
 

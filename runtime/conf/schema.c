@@ -283,7 +283,8 @@ enum gw_rc gw_schema_compile_check(const struct gw_node *schema, const struct gw
     if (!compile(&c, schema))
         return GW_INVALID;
     if ((types_of(schema) & BIT(T_OBJECT)) == 0) {
-        (void)fault(&c, gw_node_get_c(schema, "type"), "the conf of a plugin is a map: the type must be \"object\"");
+        (void)fault(&c, gw_node_get_c(schema, "type"),
+                    "the conf of a plugin is a map: the type must be \"object\"");
         return GW_INVALID;
     }
     return GW_OK;
@@ -293,8 +294,8 @@ enum gw_rc gw_schema_compile_check(const struct gw_node *schema, const struct gw
 
 static const char *wanted(uint32_t types, struct gw_buf *out)
 {
-    static const char *const texts[T_COUNT] = {"null",     "true or false", "an integer", "a number",
-                                               "a string", "a list",        "a map"};
+    static const char *const texts[T_COUNT] = {
+        "null", "true or false", "an integer", "a number", "a string", "a list", "a map"};
 
     for (uint32_t i = 0; i < T_COUNT; i++) {
         if ((types & BIT(i)) == 0 || (i == T_INTEGER && (types & BIT(T_NUMBER)) != 0))
@@ -325,8 +326,8 @@ static bool type_scalar(uint32_t types, struct gw_node *node)
         return true;
     if ((types & BIT(T_INTEGER)) != 0 && gw_node_int(node, &integer))
         return true;
-    if ((types & BIT(T_STRING)) == 0 || (own == GW_SCALAR_NULL && !node->expanded &&
-                                         node->text.len == 0))
+    if ((types & BIT(T_STRING)) == 0 ||
+        (own == GW_SCALAR_NULL && !node->expanded && node->text.len == 0))
         return false;
     /* The plain words 5, true and ~ are texts where a text is wanted; nothing at all is not. */
     node->scalar = GW_SCALAR_STRING;
@@ -356,7 +357,8 @@ static bool check_type(struct check *c, const struct gw_node *schema, struct gw_
     quoted_number = node->kind == GW_NODE_SCALAR && node->quoted && !node->expanded &&
                     gw_scalar_of(node->text) != GW_SCALAR_STRING && node->text.len > 0;
     (void)fault(c, node, "must be %s, not %s", wanted(types, &buf),
-                gw_node_number(node, &number) && !isfinite(number) ? "infinite" : gw_node_what(node));
+                gw_node_number(node, &number) && !isfinite(number) ? "infinite"
+                                                                   : gw_node_what(node));
     if (quoted_number)
         gw_report_hint(c->at->report, "write %.*s without quotes", GW_STR_ARG(node->text));
     gw_buf_fini(&buf);

@@ -317,8 +317,8 @@ bool gw_node_string(const struct gw_node *node, struct gw_str *out)
 const char *gw_node_what(const struct gw_node *node)
 {
     static const char *const scalars[] = {
-        [GW_SCALAR_NULL] = "empty",        [GW_SCALAR_BOOL] = "true or false",
-        [GW_SCALAR_INT] = "an integer",    [GW_SCALAR_FLOAT] = "a number",
+        [GW_SCALAR_NULL] = "empty",      [GW_SCALAR_BOOL] = "true or false",
+        [GW_SCALAR_INT] = "an integer",  [GW_SCALAR_FLOAT] = "a number",
         [GW_SCALAR_STRING] = "a string",
     };
 

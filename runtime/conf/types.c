@@ -13,8 +13,8 @@ struct unit {
     uint64_t factor;
 };
 
-static const struct unit time_units[] = {
-    {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
+static const struct unit time_units[] = {{"ms", 1},      {"s", 1000},     {"m", 60000},
+                                         {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
 static const struct unit size_units[] = {
     {"", 1}, {"k", 1 << 10}, {"m", 1 << 20}, {"g", 1 << 30}, {NULL, 0}};
 
@@ -411,8 +411,7 @@ static void schema_string(const struct gw_row *row, struct gw_buf *out)
 
 const struct gw_type gw_type_bool = {
     .form = "true or false", .read = read_bool, .schema = schema_bool};
-const struct gw_type gw_type_int = {
-    .form = "an integer", .read = read_int, .schema = schema_int};
+const struct gw_type gw_type_int = {.form = "an integer", .read = read_int, .schema = schema_int};
 const struct gw_type gw_type_signed = {
     .form = "an integer", .read = read_signed, .schema = schema_int};
 const struct gw_type gw_type_workers = {
@@ -429,9 +428,7 @@ const struct gw_type gw_type_enum = {
     .form = "one of a few words", .read = read_enum, .schema = schema_enum};
 const struct gw_type gw_type_string = {
     .form = "a text", .read = read_string, .schema = schema_string};
-const struct gw_type gw_type_text = {
-    .form = "a text", .read = read_text, .schema = schema_string};
-const struct gw_type gw_type_path = {
-    .form = "a path", .read = read_path, .schema = schema_string};
+const struct gw_type gw_type_text = {.form = "a text", .read = read_text, .schema = schema_string};
+const struct gw_type gw_type_path = {.form = "a path", .read = read_path, .schema = schema_string};
 const struct gw_type gw_type_token = {
     .form = "a word of letters, digits and -_.", .read = read_token, .schema = schema_string};

@@ -41,7 +41,7 @@ static bool read_items(struct gw_reader *r, const struct gw_row *row, struct gw_
         gw_item_enter(r, &step, node, item);
         if (!gw_scalar_text(r, row, item, &text) || !check(r, row, item, &text)) {
             ok = false;
-        } else if (!gw_names_add(&seen, text, 0, NULL)) {
+        } else if (count > 1 && !gw_names_add(&seen, text, 0, NULL)) {
             ok = gw_fault(r, item, "\"%.*s\" is given twice", GW_STR_ARG(text));
         } else {
             struct gw_ref ref = gw_image_add_str(r->image, text);
@@ -139,8 +139,9 @@ static bool check_segments(struct gw_reader *r, const struct gw_node *node, stru
         struct gw_str segment = gw_str(path.data + at, end - at);
 
         if (memchr(segment.data, '*', segment.len) != NULL && (segment.len > 1 || slash != NULL)) {
-            ok = gw_fault(r, node, "in a path \"*\" can only be the whole last segment: "
-                                   "\"/a/*\"");
+            ok = gw_fault(r, node,
+                          "in a path \"*\" can only be the whole last segment: "
+                          "\"/a/*\"");
             gw_report_hint(r->report, "use :name for one segment, or a regex: \"~^/a\"");
         } else if (segment.len > 0 && segment.data[0] == ':') {
             struct gw_str name = gw_str(segment.data + 1, segment.len - 1);
@@ -353,9 +354,15 @@ static bool read_header_conditions(struct gw_reader *r, const struct gw_row *row
 
 static bool header_name_ok(struct gw_reader *r, const struct gw_node *n)
 {
-    static const char *const framing[] = {"content-length", "transfer-encoding", "connection",
-                                          "keep-alive",     "upgrade",           "te",
-                                          "trailer",        "date",              NULL};
+    static const char *const framing[] = {"content-length",
+                                          "transfer-encoding",
+                                          "connection",
+                                          "keep-alive",
+                                          "upgrade",
+                                          "te",
+                                          "trailer",
+                                          "date",
+                                          NULL};
 
     if (!gw_is_token(n->key))
         return gw_fault(r, n, "\"%.*s\" is no name of a header", GW_STR_ARG(n->key));
@@ -429,7 +436,8 @@ static void schema_headers(const struct gw_row *row, struct gw_buf *out)
                        ",{\"type\":\"array\",\"items\":" SCALAR "}]}");
 }
 
-const struct gw_type gw_type_hosts = {.form = "host names such as www.example.com, \"*.example.com\"",
+const struct gw_type gw_type_hosts = {.form =
+                                          "host names such as www.example.com, \"*.example.com\"",
                                       .read = read_hosts,
                                       .schema = schema_list,
                                       .list = true};
@@ -449,10 +457,9 @@ const struct gw_type gw_type_dns_servers = {.form = "addresses such as 127.0.0.1
                                             .list = true};
 const struct gw_type gw_type_headers = {
     .form = "a map of header names to texts", .read = read_headers, .schema = schema_headers};
-const struct gw_type gw_type_conditions = {
-    .form = "a map of names to a text, \"~regex\", or \"*\"",
-    .read = read_conditions,
-    .schema = schema_map};
+const struct gw_type gw_type_conditions = {.form = "a map of names to a text, \"~regex\", or \"*\"",
+                                           .read = read_conditions,
+                                           .schema = schema_map};
 const struct gw_type gw_type_header_conditions = {
     .form = "a map of header names to a text, \"~regex\", or \"*\"",
     .read = read_header_conditions,

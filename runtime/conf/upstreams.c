@@ -37,20 +37,21 @@ static bool target_of(struct gw_reader *r, struct gw_str text, struct gw_conf_ta
     }
     if (port == 0)
         return false;
-    target->is_literal = gw_address_of(host, (uint16_t)port, &target->address, &target->address_len);
+    target->is_literal =
+        gw_address_of(host, (uint16_t)port, &target->address, &target->address_len);
     if (!target->is_literal && !name_ok(host))
         return false;
     target->port = (uint16_t)port;
     target->host = gw_image_add_str(r->image, host.data[0] == '[' && target->is_literal
                                                   ? gw_str(host.data + 1, host.len - 2)
                                                   : host);
-    target->text = gw_image_add_str(
-        r->image, gw_arena_printf(r->arena, "%.*s:%u", GW_STR_ARG(host), port));
+    target->text =
+        gw_image_add_str(r->image, gw_arena_printf(r->arena, "%.*s:%u", GW_STR_ARG(host), port));
     return true;
 }
 
-static bool read_target_address(struct gw_reader *r, const struct gw_row *row,
-                                struct gw_node *node, void *field)
+static bool read_target_address(struct gw_reader *r, const struct gw_row *row, struct gw_node *node,
+                                void *field)
 {
     struct gw_str text;
 
@@ -77,10 +78,18 @@ static const struct gw_type type_target_address = {
     .schema = schema_string};
 
 static const struct gw_row target_rows[] = {
-    {.key = "address", .type = &type_target_address, .offset = 0, .flags = GW_ROW_REQUIRED,
+    {.key = "address",
+     .type = &type_target_address,
+     .offset = 0,
+     .flags = GW_ROW_REQUIRED,
      .doc = "Host and port; without a port: 80. A name is resolved again as its TTL says."},
-    {.key = "weight", .type = &gw_type_int, .offset = offsetof(struct gw_conf_target, weight),
-     .otherwise = "1", .min = 1, .max = 65535, .doc = "Its share of the requests."},
+    {.key = "weight",
+     .type = &gw_type_int,
+     .offset = offsetof(struct gw_conf_target, weight),
+     .otherwise = "1",
+     .min = 1,
+     .max = 65535,
+     .doc = "Its share of the requests."},
 };
 
 static const struct gw_section section_target = GW_SECTION("target", target_rows);
@@ -110,8 +119,7 @@ static bool read_targets(struct gw_reader *r, const struct gw_row *row, struct g
         else
             (void)gw_section_read(r, &section_target, item, &target, 0);
         text = gw_str(gw_image_at(r->image, target.text.off), target.text.len);
-        if (target.text.len > 0 &&
-            !gw_names_add(&seen, gw_arena_dup(r->arena, text), 0, NULL)) {
+        if (target.text.len > 0 && !gw_names_add(&seen, gw_arena_dup(r->arena, text), 0, NULL)) {
             (void)gw_fault(r, item, "\"%.*s\" is given twice", GW_STR_ARG(text));
             gw_report_hint(r->report, "give it a weight instead");
         }
@@ -144,29 +152,68 @@ static const char *const balances[] = {"round_robin", NULL};
 #define FIELD(name) .offset = offsetof(struct gw_conf_upstream, name)
 
 static const struct gw_row rows[] = {
-    {.key = "targets", .type = &type_targets, FIELD(targets), .flags = GW_ROW_REQUIRED,
-     .detail = &section_target, .doc = "The servers: host:port, or a map with its weight."},
-    {.key = "balance", .type = &gw_type_enum, FIELD(balance), .otherwise = "round_robin",
-     .detail = balances, .doc = "Who is next: round_robin, by weight."},
-    {.key = "connect_timeout", .type = &gw_type_duration, FIELD(connect_timeout_ms),
-     .otherwise = "5s", .min = 1, .max = DAY,
+    {.key = "targets",
+     .type = &type_targets,
+     FIELD(targets),
+     .flags = GW_ROW_REQUIRED,
+     .detail = &section_target,
+     .doc = "The servers: host:port, or a map with its weight."},
+    {.key = "balance",
+     .type = &gw_type_enum,
+     FIELD(balance),
+     .otherwise = "round_robin",
+     .detail = balances,
+     .doc = "Who is next: round_robin, by weight."},
+    {.key = "connect_timeout",
+     .type = &gw_type_duration,
+     FIELD(connect_timeout_ms),
+     .otherwise = "5s",
+     .min = 1,
+     .max = DAY,
      .doc = "To make a connection. After: the next try, then 504."},
-    {.key = "send_timeout", .type = &gw_type_duration, FIELD(send_timeout_ms), .otherwise = "30s",
-     .min = 1, .max = DAY, .doc = "The server takes nothing of the request. After: 504."},
-    {.key = "read_timeout", .type = &gw_type_duration, FIELD(read_timeout_ms), .otherwise = "60s",
-     .min = 1, .max = DAY,
+    {.key = "send_timeout",
+     .type = &gw_type_duration,
+     FIELD(send_timeout_ms),
+     .otherwise = "30s",
+     .min = 1,
+     .max = DAY,
+     .doc = "The server takes nothing of the request. After: 504."},
+    {.key = "read_timeout",
+     .type = &gw_type_duration,
+     FIELD(read_timeout_ms),
+     .otherwise = "60s",
+     .min = 1,
+     .max = DAY,
      .doc = "Until the head of the answer, and between two pieces of its body. After: 504, or the "
             "answer is cut."},
-    {.key = "try_timeout", .type = &gw_type_duration, FIELD(try_timeout_ms), .otherwise = "0",
-     .min = 0, .max = DAY,
+    {.key = "try_timeout",
+     .type = &gw_type_duration,
+     FIELD(try_timeout_ms),
+     .otherwise = "0",
+     .min = 0,
+     .max = DAY,
      .doc = "One try, until the head of its answer. After: the next try, then 504. 0: no limit."},
-    {.key = "idle_conns_max", .type = &gw_type_int, FIELD(idle_conns_max), .otherwise = "512",
-     .min = 0, .max = 1000000,
+    {.key = "idle_conns_max",
+     .type = &gw_type_int,
+     FIELD(idle_conns_max),
+     .otherwise = "512",
+     .min = 0,
+     .max = 1000000,
      .doc = "Idle connections kept for each target and worker. Above: closed. 0: none is kept."},
-    {.key = "idle_timeout", .type = &gw_type_duration, FIELD(idle_timeout_ms), .otherwise = "60s",
-     .min = 1, .max = DAY, .doc = "An idle connection is closed after."},
-    {.key = "requests_max", .type = &gw_type_int, FIELD(requests_max), .otherwise = "0", .min = 0,
-     .max = UINT32_MAX, .doc = "Requests of one connection; it is closed then. 0: no limit."},
+    {.key = "idle_timeout",
+     .type = &gw_type_duration,
+     FIELD(idle_timeout_ms),
+     .otherwise = "60s",
+     .min = 1,
+     .max = DAY,
+     .doc = "An idle connection is closed after."},
+    {.key = "requests_max",
+     .type = &gw_type_int,
+     FIELD(requests_max),
+     .otherwise = "0",
+     .min = 0,
+     .max = UINT32_MAX,
+     .doc = "Requests of one connection; it is closed then. 0: no limit."},
 };
 
 const struct gw_section gw_section_upstream = GW_SECTION("upstream", rows);
@@ -295,15 +342,15 @@ static bool read_upstream(struct gw_reader *r, const struct gw_row *row, struct 
     return false;
 }
 
-const struct gw_type gw_type_upstream = {.form = "the name of an upstream, or a URL",
-                                         .read = read_upstream,
-                                         .schema = schema_string};
+const struct gw_type gw_type_upstream = {
+    .form = "the name of an upstream, or a URL", .read = read_upstream, .schema = schema_string};
 
 void gw_upstreams_finish(struct gw_reader *r)
 {
     uint32_t off = gw_image_alloc(r->image, r->upstreams_count * sizeof(*r->upstreams));
 
     if (r->upstreams_count > 0)
-        memcpy(gw_image_at(r->image, off), r->upstreams, r->upstreams_count * sizeof(*r->upstreams));
+        memcpy(gw_image_at(r->image, off), r->upstreams,
+               r->upstreams_count * sizeof(*r->upstreams));
     r->conf.upstreams = (struct gw_ref){off, r->upstreams_count};
 }

@@ -41,7 +41,8 @@ static struct gw_where where_of(const struct reader *r, const yaml_mark_t *mark)
     return (struct gw_where){r->file, (uint32_t)mark->line + 1, (uint32_t)mark->column + 1};
 }
 
-#define FAULT(r, mark, ...) gw_report_fault((r)->report, where_of((r), (mark)), GW_STR(""), __VA_ARGS__)
+#define FAULT(r, mark, ...)                                                                        \
+    gw_report_fault((r)->report, where_of((r), (mark)), GW_STR(""), __VA_ARGS__)
 
 static enum gw_rc too_many(struct reader *r, const yaml_mark_t *mark)
 {
@@ -111,8 +112,7 @@ static bool wants_key(const struct reader *r)
 static enum gw_rc take_key(struct reader *r, const yaml_event_t *event)
 {
     struct frame *frame = &r->frames[r->depth - 1];
-    struct gw_str key =
-        gw_str((const char *)event->data.scalar.value, event->data.scalar.length);
+    struct gw_str key = gw_str((const char *)event->data.scalar.value, event->data.scalar.length);
     struct gw_where where = where_of(r, &event->start_mark);
     const struct gw_node *there;
 
@@ -220,8 +220,8 @@ static enum gw_rc on_scalar(struct reader *r, const yaml_event_t *event)
     if (rc != GW_OK)
         return rc;
     node = node_at(r, &event->start_mark, GW_NODE_SCALAR);
-    node->text = gw_arena_dup(r->arena, gw_str((const char *)event->data.scalar.value,
-                                               event->data.scalar.length));
+    node->text = gw_arena_dup(
+        r->arena, gw_str((const char *)event->data.scalar.value, event->data.scalar.length));
     node->quoted = string;
     node->scalar = (uint8_t)(string ? GW_SCALAR_STRING : gw_scalar_of(node->text));
     attach(r, node);

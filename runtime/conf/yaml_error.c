@@ -31,8 +31,7 @@ struct gw_str gw_yaml_word(struct gw_str text, struct gw_where where)
     size_t from = byte_at(text, where);
     size_t to = from;
 
-    while (to < text.len && strchr(" \t\r\n,[]{}#", text.data[to]) == NULL &&
-           text.data[to] != '\0')
+    while (to < text.len && strchr(" \t\r\n,[]{}#", text.data[to]) == NULL && text.data[to] != '\0')
         to++;
     if (to > from && text.data[to - 1] == ':')
         to--;
@@ -76,8 +75,7 @@ static const struct row {
     {"found invalid Unicode character escape code", NULL, 0, false,
      "this escape is no Unicode character", NULL},
     {"mapping values are not allowed in this context", NULL, 0, false,
-     "a \": \" is not allowed here",
-     "check the indentation, or quote the text that holds it"},
+     "a \": \" is not allowed here", "check the indentation, or quote the text that holds it"},
     {"could not find expected ':'", NULL, 0, true, "a key is not followed by \":\"",
      "write \"key: value\", or quote the text"},
     {"block sequence entries are not allowed in this context", NULL, 0, false,
@@ -88,17 +86,16 @@ static const struct row {
     {"did not find expected ',' or '}'", NULL, 0, true,
      "the map that opens here is not closed by \"}\", or a \",\" is missing in it",
      "texts in a {map} that hold any of , [ ] { } must stand in quotes"},
-    {"did not find expected key", NULL, 0, false,
-     "a key was expected here", "check the indentation"},
-    {"did not find expected '-' indicator", NULL, 0, false,
-     "a \"- \" was expected here", "check the indentation of the list"},
+    {"did not find expected key", NULL, 0, false, "a key was expected here",
+     "check the indentation"},
+    {"did not find expected '-' indicator", NULL, 0, false, "a \"- \" was expected here",
+     "check the indentation of the list"},
     {"did not find expected node content", NULL, 0, false, "a value was expected here", NULL},
-    {"did not find expected <document start>", NULL, 0, false,
-     "nothing can follow here", "a file is one map: check the indentation"},
+    {"did not find expected <document start>", NULL, 0, false, "nothing can follow here",
+     "a file is one map: check the indentation"},
     {"found undefined tag handle", NULL, 0, false, "this tag is not supported",
      "a text that begins with \"!\" must stand in quotes"},
-    {NULL, "while scanning a tag", 0, true, "this tag is not supported",
-     QUOTE},
+    {NULL, "while scanning a tag", 0, true, "this tag is not supported", QUOTE},
     {NULL, "while parsing a tag", 0, true, "this tag is not supported",
      "a text that begins with \"!\" must stand in quotes"},
     {NULL, "while scanning a directive", 0, true,
@@ -151,8 +148,7 @@ static bool explain_variable(const struct gw_yaml_error *error, struct gw_str te
            word.data[word.len] != '\n')
         if (word.data[word.len++] == '}')
             break;
-    gw_report_fault(report, where, GW_STR(""),
-                    "in a [list] or {map}, \"${\" must stand in quotes");
+    gw_report_fault(report, where, GW_STR(""), "in a [list] or {map}, \"${\" must stand in quotes");
     gw_report_hint(report, "write \"%.*s\"", GW_STR_ARG(word));
     return true;
 }
@@ -187,5 +183,6 @@ void gw_yaml_explain(const struct gw_yaml_error *error, struct gw_str text,
     }
     gw_report_fault(report, error->problem_where, GW_STR(""), "%s%s%s",
                     error->problem == NULL ? "the text is not YAML" : error->problem,
-                    error->context == NULL ? "" : ", ", error->context == NULL ? "" : error->context);
+                    error->context == NULL ? "" : ", ",
+                    error->context == NULL ? "" : error->context);
 }

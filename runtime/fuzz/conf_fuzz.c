@@ -1,15 +1,18 @@
 /* Any bytes as a conf file: it is loaded or refused with a report, and nothing else happens.
- * The first byte chooses: a conf, a schema and a conf for it, or JSON. */
-#include <assert.h>
-#include <stddef.h>
-#include <stdint.h>
+ * The first byte chooses: S a schema and a conf for it, J JSON, all others a conf.
+ * Sources: conf/yaml.c conf/yaml_error.c conf/tree.c conf/report.c conf/path.c conf/names.c
+ * Sources: conf/env.c conf/include.c conf/load.c conf/image.c conf/rows.c conf/types.c
+ * Sources: conf/types_http.c conf/address.c conf/limits.c conf/listeners.c conf/upstreams.c
+ * Sources: conf/routes.c conf/bindings.c conf/sections.c conf/conf_schema.c conf/schema.c
+ * Sources: http/uri.c http/message.c base/json.c base/cidr.c base/regex.c base/hash.c
+ * Sources: base/arena.c base/buf.c base/err.c
+ * Libraries: yaml pcre2-8 jansson m */
 #include <string.h>
 
 #include "conf/load.h"
 #include "conf/schema.h"
 #include "conf/yaml.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz/fuzz.h"
 
 static const char *fuzz_env(const char *name, void *arg)
 {
@@ -30,7 +33,7 @@ static void fuzz_conf(struct gw_str text)
     gw_report_init(&report);
     /* A folder that does not exist: what the text includes is not there. */
     rc = gw_conf_load_text("/nowhere/fuzz.yaml", text, &options, &image, &source, &report);
-    assert((rc == GW_OK) == gw_report_ok(&report));
+    MUST((rc == GW_OK) == gw_report_ok(&report));
     gw_report_text(&report, &out);
     gw_report_json(&report, &out);
     if (source.root != NULL) {
@@ -61,7 +64,7 @@ static void fuzz_schema(struct gw_str text)
          gw_yaml_parse(&arena, 0, gw_str(cut + 5, text.len - head - 4), &report, &conf) == GW_OK) &&
         gw_schema_compile_check(schema, &at) == GW_OK) {
         if (gw_schema_check(schema, &conf, &at) == GW_OK) {
-            assert(conf->kind == GW_NODE_MAP);
+            MUST(conf->kind == GW_NODE_MAP);
             gw_node_json(conf, &out);
         }
         gw_schema_json(schema, &out);
@@ -82,11 +85,11 @@ static void fuzz_json(struct gw_str text)
 
     if (gw_node_from_json(&arena, text, &node, &err) == GW_OK) {
         gw_node_json(node, &once);
-        assert(gw_node_from_json(&arena, gw_buf_str(&once), &again, &err) == GW_OK);
+        MUST(gw_node_from_json(&arena, gw_buf_str(&once), &again, &err) == GW_OK);
         gw_node_json(again, &twice);
-        assert(gw_str_eq(gw_buf_str(&once), gw_buf_str(&twice)));
-        assert(gw_node_eq(node, again));
-        assert(gw_node_hash(node, 1) == gw_node_hash(again, 1));
+        MUST(gw_str_eq(gw_buf_str(&once), gw_buf_str(&twice)));
+        MUST(gw_node_eq(node, again));
+        MUST(gw_node_hash(node, 1) == gw_node_hash(again, 1));
     }
     gw_buf_fini(&once);
     gw_buf_fini(&twice);

@@ -341,6 +341,8 @@ static void on_libevent_log(int severity, const char *text)
         (void)fprintf(stderr, "moongate: libevent: %s\n", text);
 }
 
+/* No EPOLL_USE_CHANGELIST: it would take a descriptor out of the epoll set after it was closed,
+ * which fails where another process holds the same socket (lent listeners). */
 static struct event_base *base_new(void)
 {
     struct event_config *config = event_config_new();
@@ -352,8 +354,7 @@ static struct event_base *base_new(void)
     if (event_config_require_features(config, EV_FEATURE_ET | EV_FEATURE_EARLY_CLOSE) == 0 &&
         event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0 &&
         event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV) == 0 &&
-        event_config_set_flag(config, EVENT_BASE_FLAG_NO_CACHE_TIME) == 0 &&
-        event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0)
+        event_config_set_flag(config, EVENT_BASE_FLAG_NO_CACHE_TIME) == 0)
         base = event_base_new_with_config(config);
     event_config_free(config);
     return base;

@@ -4,8 +4,7 @@
 
 #include "base/hash.h"
 
-#define LIMITS_BYTES                                                                               \
-    (offsetof(struct gw_conf_limits, body_buffer_bytes_max) + sizeof(uint32_t))
+#define LIMITS_BYTES (offsetof(struct gw_conf_limits, body_buffer_bytes_max) + sizeof(uint32_t))
 
 struct item {
     struct gw_str name;

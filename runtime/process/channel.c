@@ -96,10 +96,8 @@ enum gw_rc gw_channel_receive(int channel, struct gw_message *out)
     struct head head;
     struct iovec iov[2] = {{&head, sizeof(head)}, {out->text, GW_CHANNEL_TEXT_MAX}};
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * GW_CHANNEL_FDS_MAX)];
-    struct msghdr msg = {.msg_iov = iov,
-                         .msg_iovlen = 2,
-                         .msg_control = control,
-                         .msg_controllen = sizeof(control)};
+    struct msghdr msg = {
+        .msg_iov = iov, .msg_iovlen = 2, .msg_control = control, .msg_controllen = sizeof(control)};
     ssize_t got;
 
     out->fd_count = 0;

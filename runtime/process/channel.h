@@ -44,7 +44,7 @@ struct gw_message {
     uint64_t value;
     uint32_t text_len;
     uint32_t fd_count;
-    int fds[GW_CHANNEL_FDS_MAX]; /* the receiver's own */
+    int fds[GW_CHANNEL_FDS_MAX];        /* the receiver's own */
     char text[GW_CHANNEL_TEXT_MAX + 1]; /* ends with NUL, not counted */
 };
 

@@ -176,7 +176,8 @@ static void insert(struct gw_master *master, struct gw_child *child)
 {
     struct gw_list *at = &master->children;
 
-    GW_LIST_EACH(pos, &master->children) {
+    GW_LIST_EACH(pos, &master->children)
+    {
         if (GW_CONTAINER(pos, struct gw_child, link)->number > child->number)
             break;
         at = pos;
@@ -228,7 +229,8 @@ fail_after_alloc:
 
 static struct gw_child *by_number(struct gw_master *master, uint32_t number)
 {
-    GW_LIST_EACH(pos, &master->children) {
+    GW_LIST_EACH(pos, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
         if (child->number == number)
             return child;
@@ -241,7 +243,7 @@ static uint32_t active_count(const struct gw_master *master)
     uint32_t count = 0;
 
     GW_LIST_EACH(pos, &master->children)
-        count += GW_CONTAINER(pos, struct gw_child, link)->state != GW_CHILD_DRAINING;
+    count += GW_CONTAINER(pos, struct gw_child, link)->state != GW_CHILD_DRAINING;
     return count;
 }
 
@@ -250,7 +252,7 @@ bool gw_children_serving(const struct gw_master *master)
     uint32_t count = 0;
 
     GW_LIST_EACH(pos, &master->children)
-        count += GW_CONTAINER(pos, struct gw_child, link)->state == GW_CHILD_SERVING;
+    count += GW_CONTAINER(pos, struct gw_child, link)->state == GW_CHILD_SERVING;
     return count >= gw_master_workers(master, master->conf);
 }
 
@@ -383,7 +385,8 @@ void gw_children_reap(struct gw_master *master)
 {
     bool any = false;
 
-    GW_LIST_EACH_SAFE(pos, after, &master->children) {
+    GW_LIST_EACH_SAFE(pos, after, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
         int status;
         if (waitpid(child->pid, &status, WNOHANG) != child->pid)
@@ -417,7 +420,8 @@ void gw_children_drain(struct gw_master *master, uint64_t wait_ms)
 {
     uint64_t kill_ms = gw_loop_now_ms(master->loop) + wait_ms + 1000;
 
-    GW_LIST_EACH(pos, &master->children) {
+    GW_LIST_EACH(pos, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
         child->state = GW_CHILD_DRAINING;
         child->kill_ms = kill_ms;
@@ -434,7 +438,8 @@ void gw_children_init(struct gw_master *master)
 
 void gw_children_fini(struct gw_master *master)
 {
-    GW_LIST_EACH_SAFE(pos, after, &master->children) {
+    GW_LIST_EACH_SAFE(pos, after, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
         (void)kill(child->pid, SIGKILL);
         (void)waitpid(child->pid, NULL, 0);

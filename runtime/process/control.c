@@ -24,7 +24,7 @@ struct client {
     struct gw_timer timer; /* set while something waits to be sent */
     uint64_t id;
     int fd;
-    bool ended; /* it sends no more: closed when the last answer has left */
+    bool ended;     /* it sends no more: closed when the last answer has left */
     uint32_t asked; /* requests without an answer yet */
     struct gw_buf in;
     struct gw_buf out;
@@ -45,8 +45,7 @@ struct gw_control {
 
 /* ---- the path ---- */
 
-static int by_path(int fd, const char *path,
-                   int (*call)(int, const struct sockaddr *, socklen_t))
+static int by_path(int fd, const char *path, int (*call)(int, const struct sockaddr *, socklen_t))
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     const char *slash = strrchr(path, '/');
@@ -187,7 +186,8 @@ static void client_send(struct client *client)
 
 static struct client *client_find(struct gw_control *control, uint64_t id)
 {
-    GW_LIST_EACH(pos, &control->clients) {
+    GW_LIST_EACH(pos, &control->clients)
+    {
         struct client *client = GW_CONTAINER(pos, struct client, link);
         if (client->id == id)
             return client;

@@ -6,7 +6,8 @@
 
 #include <stddef.h>
 
-/* Closes all descriptors above 2 but those of `keep` (negative ones are skipped; sorted in place). */
+/* Closes all descriptors above 2 but those of `keep` (negative ones are skipped; sorted in place).
+ */
 void gw_fds_close_except(int *keep, size_t count);
 
 #endif

@@ -29,7 +29,8 @@ enum gw_rc gw_master_log_open(struct gw_master *master, const struct gw_conf *co
     if (rc != GW_OK)
         return rc;
     /* Workers may have lost the right to open it: they get the descriptor. */
-    GW_LIST_EACH(pos, &master->children) {
+    GW_LIST_EACH(pos, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
         message->type = GW_MESSAGE_LOG;
         message->number = 0;
@@ -341,8 +342,8 @@ static enum gw_rc start(struct gw_master *master, struct gw_err *err)
     if (gw_loop_signals(master->loop, signals, on_signal, master) != GW_OK)
         return gw_err_set(err, GW_SYSTEM, "signals: %s", strerror(errno));
     options.number = master->last_number = 1;
-    return gw_loader_start(master->loop, &options, on_first_loaded, master,
-                           &master->reload.loader, err);
+    return gw_loader_start(master->loop, &options, on_first_loaded, master, &master->reload.loader,
+                           err);
 }
 
 static void end(struct gw_master *master)

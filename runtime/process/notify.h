@@ -6,8 +6,8 @@
 /* Reads the environment once and takes the variable out of it, so that nothing that we
  * start believes it is meant. */
 void gw_notify_init(void);
-void gw_notify_ready(const char *status);     /* READY=1 */
-void gw_notify_reloading(void);               /* RELOADING=1 with the moment it began */
-void gw_notify_stopping(void);                /* STOPPING=1 */
+void gw_notify_ready(const char *status); /* READY=1 */
+void gw_notify_reloading(void);           /* RELOADING=1 with the moment it began */
+void gw_notify_stopping(void);            /* STOPPING=1 */
 
 #endif

@@ -39,8 +39,7 @@ enum gw_rc gw_privilege_drop(struct gw_str user, struct gw_err *err)
         name[user.len] = '\0';
         who = getpwnam(name);
         if (who == NULL)
-            return gw_err_set(err, GW_NOT_FOUND, "user: there is no user %s on this machine",
-                              name);
+            return gw_err_set(err, GW_NOT_FOUND, "user: there is no user %s on this machine", name);
         rc = who->pw_uid == geteuid() && geteuid() != 0 ? GW_OK : become(who, err);
         if (rc != GW_OK)
             return rc;

@@ -1,9 +1,8 @@
 /* The two-phase change of generation, as the master leads it:
  *   LOADING    the loader reads and compiles; a fault ends it here
- *   PREPARING  sockets are bound, dictionaries made, one worker asked, then the others; one no, one death or
- *              5 s of silence, and everything is undone
- *   commit     sockets listen, workers change, what is no longer used is closed
- * A reload that is asked for meanwhile runs afterwards, once. */
+ *   PREPARING  sockets are bound, dictionaries made, one worker asked, then the others; one no, one
+ * death or 5 s of silence, and everything is undone commit     sockets listen, workers change, what
+ * is no longer used is closed A reload that is asked for meanwhile runs afterwards, once. */
 #include "process/master_private.h"
 
 #include <errno.h>
@@ -109,7 +108,8 @@ static void tell(struct gw_child *child, enum gw_message_type type, int image_fd
 
 static void tell_asked(struct gw_master *master, enum gw_message_type type)
 {
-    GW_LIST_EACH(pos, &master->children) {
+    GW_LIST_EACH(pos, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
         if (child->asked)
             tell(child, type, -1);
@@ -121,7 +121,8 @@ static void tell_asked(struct gw_master *master, enum gw_message_type type)
 static void workers_json(struct gw_json_writer *json, struct gw_master *master)
 {
     gw_json_array(json);
-    GW_LIST_EACH(pos, &master->children) {
+    GW_LIST_EACH(pos, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
         if (!child->asked)
             continue;
@@ -218,7 +219,8 @@ static void finish(struct gw_master *master, bool ok, const char *error, struct 
     free(reload->report_json);
     reload->report_text = reload->report_json = NULL;
     reload->state = GW_RELOAD_IDLE;
-    GW_LIST_EACH(pos, &master->children) {
+    GW_LIST_EACH(pos, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
         child->asked = child->answered = false;
         free(child->answer);
@@ -250,8 +252,7 @@ static void undo(struct gw_master *master, const char *why)
         gw_error("%s", err.text);
     tell_asked(master, GW_MESSAGE_ABORT);
     gw_error("reload: generation %u is refused after %llu ms, generation %u stays: %s",
-             reload->number,
-             (unsigned long long)(gw_loop_now_ms(master->loop) - reload->began_ms),
+             reload->number, (unsigned long long)(gw_loop_now_ms(master->loop) - reload->began_ms),
              master->conf->number, why);
     gw_image_unmap(conf);
     (void)close(reload->image_fd);
@@ -297,7 +298,8 @@ static void commit(struct gw_master *master)
         gw_error("%s", err.text); /* names too many stay: harmless */
     tell_asked(master, GW_MESSAGE_COMMIT);
     replace_conf(master);
-    GW_LIST_EACH(pos, &master->children) {
+    GW_LIST_EACH(pos, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
         if (child->asked)
             child->generation = reload->number;
@@ -320,7 +322,8 @@ static uint32_t ask(struct gw_master *master, uint32_t most)
 {
     uint32_t count = 0;
 
-    GW_LIST_EACH(pos, &master->children) {
+    GW_LIST_EACH(pos, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
         if (count == most)
             break;
@@ -338,7 +341,8 @@ static uint32_t ask(struct gw_master *master, uint32_t most)
  * began to serve meanwhile are asked with the rest. */
 static void check_answers(struct gw_master *master)
 {
-    GW_LIST_EACH(pos, &master->children) {
+    GW_LIST_EACH(pos, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
         if (child->asked && !child->answered)
             return;
@@ -386,7 +390,8 @@ static void on_timeout(struct gw_timer *timer)
     struct gw_buf who = GW_BUF_INIT;
     struct gw_err err;
 
-    GW_LIST_EACH(pos, &master->children) {
+    GW_LIST_EACH(pos, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
         if (child->asked && !child->answered)
             gw_buf_printf(&who, "%sworker[%u]", gw_buf_len(&who) > 0 ? ", " : "", child->number);
@@ -419,7 +424,8 @@ static void on_loaded(void *arg, struct gw_loaded *loaded)
     reload->loader = NULL;
     reload->load_ms = loaded->ms;
     reload->report_text = strndup(loaded->text.data, loaded->text.len);
-    reload->report_json = loaded->json.len > 0 ? strndup(loaded->json.data, loaded->json.len) : NULL;
+    reload->report_json =
+        loaded->json.len > 0 ? strndup(loaded->json.data, loaded->json.len) : NULL;
     if (loaded->rc != GW_OK) {
         bool faults = loaded->json.len > 0;
         gw_error("reload: %s; generation %u stays",
@@ -470,7 +476,8 @@ void gw_reload_start(struct gw_master *master, uint64_t client)
     reload->state = GW_RELOAD_LOADING;
     options.number = reload->number = ++master->last_number;
     gw_notify_reloading();
-    if (gw_loader_start(master->loop, &options, on_loaded, master, &reload->loader, &err) != GW_OK) {
+    if (gw_loader_start(master->loop, &options, on_loaded, master, &reload->loader, &err) !=
+        GW_OK) {
         gw_error("reload: %s", err.text);
         finish(master, false, err.text, GW_STR_NULL);
     }

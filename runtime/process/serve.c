@@ -67,11 +67,11 @@ static struct gw_child *least_loaded(struct gw_master *master, const uint64_t *s
 {
     struct gw_child *best = NULL;
 
-    GW_LIST_EACH(pos, &master->children) {
+    GW_LIST_EACH(pos, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
-        if (takes_on(child) &&
-            (best == NULL || __builtin_popcountll(slots[child->number]) <
-                                 __builtin_popcountll(slots[best->number])))
+        if (takes_on(child) && (best == NULL || __builtin_popcountll(slots[child->number]) <
+                                                    __builtin_popcountll(slots[best->number])))
             best = child;
     }
     return best;
@@ -82,7 +82,8 @@ static void share_out(struct gw_master *master, const struct gw_socket_set *set,
 {
     uint64_t taken = 0, all = set->count >= 64 ? UINT64_MAX : (1ULL << set->count) - 1;
 
-    GW_LIST_EACH(pos, &master->children) {
+    GW_LIST_EACH(pos, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
         uint64_t own = set->wanted.ss_family == AF_UNIX ? 1
                        : child->number <= set->count    ? 1ULL << (child->number - 1)
@@ -138,7 +139,8 @@ void gw_serve_assign(struct gw_master *master)
     const struct gw_conf_listener *listeners =
         GW_ITEMS(conf, conf->listeners, struct gw_conf_listener);
 
-    GW_LIST_EACH(pos, &master->children) {
+    GW_LIST_EACH(pos, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
         if (child->state == GW_CHILD_SERVING)
             take_away(child, conf);
@@ -150,7 +152,8 @@ void gw_serve_assign(struct gw_master *master)
         if (set == NULL)
             continue;
         share_out(master, set, slots);
-        GW_LIST_EACH(pos, &master->children) {
+        GW_LIST_EACH(pos, &master->children)
+        {
             struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
             struct gw_child_listen *has;
             if (child->state != GW_CHILD_SERVING || child->killed)
@@ -176,7 +179,8 @@ static bool owner_killed(struct gw_master *master, const struct gw_child *silent
             GW_OK ||
         pid == silent->pid)
         return false;
-    GW_LIST_EACH(pos, &master->children) {
+    GW_LIST_EACH(pos, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
         if (child->pid != pid)
             continue;
@@ -233,7 +237,8 @@ void gw_serve_tick(struct gw_timer *timer)
     /* It knows how long a lock is held only when it is asked often. */
     if (gw_shared_set_stuck_owner(master->shared, now_ms, UINT64_MAX, &ignored) == GW_OK)
         gw_debug("a lock is held for very long");
-    GW_LIST_EACH(pos, &master->children) {
+    GW_LIST_EACH(pos, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
         if (child->state == GW_CHILD_SERVING && !child->killed)
             look_at(child, &changed);

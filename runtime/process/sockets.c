@@ -51,7 +51,8 @@ struct gw_socket_set *gw_sockets_find(struct gw_sockets *sockets, const struct g
 {
     struct gw_str name = gw_ref_str(conf, listener->name);
 
-    GW_LIST_EACH(pos, &sockets->sets) {
+    GW_LIST_EACH(pos, &sockets->sets)
+    {
         struct gw_socket_set *set = GW_CONTAINER(pos, struct gw_socket_set, link);
         if (set->len == listener->address_len &&
             memcmp(&set->wanted, &listener->address, set->len) == 0 &&
@@ -159,7 +160,8 @@ static bool port_is_ours(struct gw_sockets *sockets, const struct sockaddr_stora
 {
     uint16_t port = gw_address_port((const struct sockaddr *)address);
 
-    GW_LIST_EACH(pos, &sockets->sets) {
+    GW_LIST_EACH(pos, &sockets->sets)
+    {
         struct gw_socket_set *set = GW_CONTAINER(pos, struct gw_socket_set, link);
         if (set->bound.ss_family != AF_UNIX &&
             gw_address_port((const struct sockaddr *)&set->bound) == port)
@@ -293,7 +295,8 @@ static void set_free(struct gw_socket_set *set)
 
 void gw_sockets_abort(struct gw_sockets *sockets)
 {
-    GW_LIST_EACH_SAFE(pos, after, &sockets->sets) {
+    GW_LIST_EACH_SAFE(pos, after, &sockets->sets)
+    {
         struct gw_socket_set *set = GW_CONTAINER(pos, struct gw_socket_set, link);
         if (set->count == 0)
             set_free(set);
@@ -313,7 +316,8 @@ void gw_sockets_close_unused(struct gw_sockets *sockets, const struct gw_conf *c
         if (set != NULL)
             set->used = true;
     }
-    GW_LIST_EACH_SAFE(pos, after, &sockets->sets) {
+    GW_LIST_EACH_SAFE(pos, after, &sockets->sets)
+    {
         struct gw_socket_set *set = GW_CONTAINER(pos, struct gw_socket_set, link);
         if (!set->used)
             set_free(set);

@@ -18,7 +18,7 @@
 
 struct gw_socket_set {
     struct gw_list link;
-    uint64_t id; /* never given twice */
+    uint64_t id;                    /* never given twice */
     struct sockaddr_storage wanted; /* as in the conf; port 0 is a port of our choice */
     struct sockaddr_storage bound;
     socklen_t len;

@@ -22,7 +22,8 @@ static void round_start(struct gw_master *master, struct gw_round *round, uint64
     round->number++;
     round->waiters[0] = client;
     round->waiters_count = 1;
-    GW_LIST_EACH(pos, &master->children) {
+    GW_LIST_EACH(pos, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
         if (round == &master->status)
             child->state_known = false;
@@ -58,7 +59,8 @@ void gw_round_check(struct gw_master *master)
 {
     bool status = master->status.active, advance = master->advance.active;
 
-    GW_LIST_EACH(pos, &master->children) {
+    GW_LIST_EACH(pos, &master->children)
+    {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
         if (child->state == GW_CHILD_STARTING || child->killed)
             continue;
@@ -107,8 +109,9 @@ void gw_status_ask(struct gw_master *master, uint64_t client)
 void gw_advance_ask(struct gw_master *master, uint64_t client, uint64_t ms)
 {
     if (!master->options.test)
-        gw_control_refuse(master->control, client, "only a gateway started with --test has a clock "
-                                                   "that can be moved");
+        gw_control_refuse(master->control, client,
+                          "only a gateway started with --test has a clock "
+                          "that can be moved");
     else if (master->advance.active)
         gw_control_refuse(master->control, client, "the clock is being moved already");
     else
@@ -252,7 +255,7 @@ static void status_write(struct gw_master *master, struct gw_buf *out)
     gw_json_key(&json, "workers");
     gw_json_array(&json);
     GW_LIST_EACH(pos, &master->children)
-        worker_write(&json, GW_CONTAINER(pos, struct gw_child, link));
+    worker_write(&json, GW_CONTAINER(pos, struct gw_child, link));
     gw_json_array_end(&json);
     gw_json_object_end(&json);
 }

@@ -79,8 +79,7 @@ static uint64_t rss_bytes(void)
 
     if (file == NULL)
         return 0;
-    if (fgets(text, sizeof(text), file) == NULL ||
-        sscanf(text, "%llu %llu", &size, &resident) != 2)
+    if (fgets(text, sizeof(text), file) == NULL || sscanf(text, "%llu %llu", &size, &resident) != 2)
         resident = 0;
     (void)fclose(file);
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
@@ -178,7 +177,8 @@ static void on_state(struct gw_worker *worker, uint32_t question)
     state.heap_bytes = worker->script != NULL ? gw_script_heap_bytes(worker->script) : 0;
     state.log_lost = gw_log_lost();
     state.draining = worker->draining;
-    GW_LIST_EACH(pos, gw_proxy_generations(worker->proxy)) {
+    GW_LIST_EACH(pos, gw_proxy_generations(worker->proxy))
+    {
         struct gw_generation *generation = GW_CONTAINER(pos, struct gw_generation, link);
         uint32_t at = state.generations_count++;
         if (at >= GW_WORKER_GENERATIONS_MAX)
@@ -235,6 +235,8 @@ static void on_message(struct gw_worker *worker, struct gw_message *message)
             gw_log_set_fd(message->fds[0]);
             message->fds[0] = -1;
         }
+        if (worker->script != NULL)
+            gw_script_reopen(worker->script);
         break;
     case GW_MESSAGE_ADVANCE:
         if (worker->options.test)

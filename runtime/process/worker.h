@@ -17,12 +17,12 @@
 typedef void (*gw_hooks_wrap_fn)(struct gw_hooks *hooks);
 
 struct gw_worker_options {
-    uint32_t number; /* from 1: row of the board, name in the log */
-    int channel;     /* to the master; taken */
-    int image_fd;    /* lent */
+    uint32_t number;              /* from 1: row of the board, name in the log */
+    int channel;                  /* to the master; taken */
+    int image_fd;                 /* lent */
     struct gw_shared_set *shared; /* the master's view, to be adopted; lent */
     uint32_t beat_ms;
-    bool test; /* the clock may be moved */
+    bool test;             /* the clock may be moved */
     gw_hooks_wrap_fn wrap; /* NULL: none */
 };
 

@@ -72,6 +72,8 @@ static void put_in_place(struct gw_worker *worker)
         gw_script_commit(change->script);
     gw_proxy_commit(worker->proxy, change->generation);
     if (worker->script != NULL)
+        gw_script_set_limits(worker->script, change->conf->cpu_budget_ms, change->conf->heap_max);
+    if (worker->script != NULL)
         gw_proxy_lend_dns(worker->proxy, lend_dns, worker->script);
     atomic_store(&worker->row->generation, change->number);
     change->active = false;

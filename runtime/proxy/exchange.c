@@ -208,7 +208,7 @@ static void apply_limits(struct exchange *ex)
 {
     const struct gw_conf_limits *own = &ex->pub.route->limits;
 
-    if (own->given != 0) {
+    if (own->given != 0 || ex->pub.route->buffer_response) {
         struct gw_conf_limits *nearest = gw_arena_alloc(&ex->pub.arena, sizeof(*nearest));
         struct gw_h1_limits *h1 = gw_arena_alloc(&ex->pub.arena, sizeof(*h1));
         gw_conf_limits_nearest(&ex->pub.listener->limits, own, nearest);
@@ -218,7 +218,9 @@ static void apply_limits(struct exchange *ex)
         h1->send_timeout_ms = nearest->send_timeout_ms;
         h1->data_rate_min = nearest->data_rate_min;
         h1->data_rate_grace_ms = nearest->data_rate_grace_ms;
-        h1->buffer_bytes_max = nearest->buffer_bytes_max;
+        /* A buffered answer is read ahead, so that a slow client does not hold the upstream. */
+        h1->buffer_bytes_max = ex->pub.route->buffer_response ? nearest->body_buffer_bytes_max
+                                                              : nearest->buffer_bytes_max;
         gw_h1_server_limits(ex->server, h1);
     }
     if (ex->limits->request_timeout_ms > 0)
@@ -242,6 +244,11 @@ static bool match(struct exchange *ex)
     if (rc == GW_INVALID) {
         answer_problem(ex, 405, "The method is not allowed here.");
         gw_fields_set(&ex->answer.fields, GW_STR("Allow"), result.allow);
+        answer_send(ex);
+        return false;
+    }
+    if (rc == GW_NOT_FOUND && gw_str_eq(pub->request.path, GW_STR("*"))) {
+        (void)gw_exchange_answer(pub, 204, GW_STR("")); /* OPTIONS *: we are alive */
         answer_send(ex);
         return false;
     }

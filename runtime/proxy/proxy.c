@@ -286,6 +286,7 @@ static void accepted(struct listener *listener, int fd, const struct sockaddr *p
     proxy->stats.connections++;
     proxy->stats.connections_total++;
     gw_list_push_back(&proxy->connections, &server->link);
+    server->draining = listener->last != NULL;
     /* Behind a PROXY header comes somebody else: on_peer asks then. */
     if (!listener->limits->proxy_protocol && !listener_count_in(server))
         gw_h1_server_refuse(server);
@@ -366,8 +367,10 @@ void gw_proxy_unlisten(struct gw_proxy *proxy, struct gw_str name)
     GW_LIST_EACH_SAFE(pos, after, &proxy->listeners)
     {
         struct listener *listener = GW_CONTAINER(pos, struct listener, link);
-        if (gw_str_eq(name, gw_str_c(listener->name)))
-            listener_close(listener);
+        if (!gw_str_eq(name, gw_str_c(listener->name)) || !listener->open)
+            continue;
+        on_accept(&listener->io, GW_IO_READ); /* who waits in the queue was promised service */
+        listener_close(listener);
     }
 }
 

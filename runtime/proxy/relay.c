@@ -60,7 +60,10 @@ static struct gw_str authority(struct exchange *ex)
     case GW_HOST_CLIENT:
         break;
     }
-    return ex->pub.request.authority;
+    /* A client of 1.0 may not have said a host; the upstream speaks 1.1 and needs one. */
+    return ex->pub.request.authority.len > 0
+               ? ex->pub.request.authority
+               : gw_ref_str(conf, GW_ITEMS(conf, ex->row->targets, struct gw_conf_target)[0].text);
 }
 
 static void send_request(struct exchange *ex)

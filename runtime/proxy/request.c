@@ -256,7 +256,8 @@ void request_forwarding(struct exchange *ex)
     if (conf->x_forwarded) {
         extend(ex, GW_FIELD_X_FORWARDED_FOR, ex->pub.peer_ip);
         keep_or_set(ex, GW_FIELD_X_FORWARDED_PROTO, ex->pub.request.scheme);
-        keep_or_set(ex, GW_FIELD_X_FORWARDED_HOST, ex->pub.request.authority);
+        if (ex->pub.request.authority.len > 0)
+            keep_or_set(ex, GW_FIELD_X_FORWARDED_HOST, ex->pub.request.authority);
         keep_or_set(ex, GW_FIELD_X_FORWARDED_PORT, port_text(ex));
     }
     if (conf->forwarded && ex->pub.request.authority.len > 0)

@@ -160,6 +160,11 @@ static bool self_test(struct gw_vm *vm)
     return stopped;
 }
 
+void gw_deadline_budget(struct gw_vm *vm)
+{
+    vm->ticks_max = (vm->options.cpu_budget_ms + TICK_MS - 1) / TICK_MS;
+}
+
 enum gw_rc gw_deadline_open(struct gw_vm *vm, struct gw_err *err)
 {
     sigset_t unblock;
@@ -185,7 +190,7 @@ enum gw_rc gw_deadline_open(struct gw_vm *vm, struct gw_err *err)
     vm->jit_plugins = vm->previous == NULL && self_test(vm);
     if (!vm->jit_plugins && vm->previous == NULL)
         gw_warn("lua: compiled loops cannot be interrupted here: plugins run interpreted");
-    vm->ticks_max = (vm->options.cpu_budget_ms + TICK_MS - 1) / TICK_MS;
+    gw_deadline_budget(vm);
     set_tick(vm, TICK_MS);
     return GW_OK;
 }

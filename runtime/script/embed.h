@@ -13,7 +13,8 @@
     X(driver, "driver")                                                                            \
     X(cdef_lib, "cdef_lib")                                                                        \
     X(shared, "shared")                                                                            \
-    X(metrics, "metrics")
+    X(metrics, "metrics")                                                                          \
+    X(logfile, "logfile")
 
 /* GW_STR_NULL: there is none. */
 struct gw_str gw_embed_find(struct gw_str name);

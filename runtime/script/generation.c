@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "conf/load.h"
+#include "script/lib_rows.h"
 #include "script/script_private.h"
 #include "script/value.h"
 
@@ -485,6 +486,7 @@ enum gw_rc gw_script_prepare(struct gw_script *script, const struct gw_conf *con
     g->stage = STAGE_DONE;
     if (g->image != NULL) {
         uint32_t rows = g->image->bindings.len;
+        gw_lib_logfile_set_dir(script->vm, gw_ref_str(conf, conf->dir));
         g->stage = STAGE_ADOPT;
         g->instances = calloc(rows + 1, sizeof(struct gw_instance *));
         g->sorted = calloc(rows + 1, sizeof(struct gw_instance *));
@@ -633,6 +635,11 @@ void gw_script_free(struct gw_script *script)
 const struct gw_hooks *gw_script_hooks(struct gw_script *script)
 {
     return &script->hooks;
+}
+
+void gw_script_reopen(struct gw_script *script)
+{
+    gw_lib_logfile_reopen(script->vm);
 }
 
 uint64_t gw_script_heap_bytes(const struct gw_script *script)

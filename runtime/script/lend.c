@@ -7,6 +7,11 @@ bool gw_script_set_dns(struct gw_script *script, struct gw_dns *dns)
     return gw_lib_http_set_dns(script->vm, dns);
 }
 
+void gw_script_set_limits(struct gw_script *script, uint32_t cpu_budget_ms, uint64_t heap_max)
+{
+    gw_vm_set_limits(script->vm, cpu_budget_ms, heap_max);
+}
+
 void gw_script_sweep(struct gw_script *script)
 {
     gw_lib_shared_sweep(script->vm);

@@ -64,6 +64,7 @@ enum gw_lib_id {
     GW_LIB_ENV,
     GW_LIB_SOCKET,
     GW_LIB_SPEC,
+    GW_LIB_LOGFILE,
     GW_LIB_IDS = 32
 };
 

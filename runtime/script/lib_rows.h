@@ -21,6 +21,7 @@
     X("regex", gw_lib_regex_open, NULL, gw_lib_regex_close)                                        \
     X("shared", gw_lib_shared_open, NULL, gw_lib_shared_close)                                     \
     X("metrics", gw_lib_metrics_open, NULL, gw_lib_metrics_close)                                  \
+    X("logfile", gw_lib_logfile_open, gw_lib_logfile_retire, gw_lib_logfile_close)                 \
     X("http", gw_lib_http_open, NULL, gw_lib_http_close)
 
 void gw_lib_log_open(lua_State *L, struct gw_vm *vm);
@@ -45,6 +46,12 @@ void gw_lib_shared_close(struct gw_vm *vm);
 void gw_lib_shared_sweep(struct gw_vm *vm);
 void gw_lib_metrics_open(lua_State *L, struct gw_vm *vm);
 void gw_lib_metrics_close(struct gw_vm *vm);
+void gw_lib_logfile_open(lua_State *L, struct gw_vm *vm);
+void gw_lib_logfile_retire(struct gw_vm *vm, struct gw_instance *instance);
+void gw_lib_logfile_close(struct gw_vm *vm);
+/* Relative paths of gw.logfile start here: the folder of the conf. */
+void gw_lib_logfile_set_dir(struct gw_vm *vm, struct gw_str dir);
+void gw_lib_logfile_reopen(struct gw_vm *vm); /* after rotation */
 void gw_lib_http_open(lua_State *L, struct gw_vm *vm);
 void gw_lib_http_close(struct gw_vm *vm);
 

@@ -21,6 +21,17 @@
 #include "script/lib.h"
 #include "script/task.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 #define TYPE "moongate spec descriptor"
 #define READ_BYTES_MAX GW_LOOP_BUFFER_BYTES
 #define WAIT_SECONDS_MAX 3600.0
@@ -580,6 +591,17 @@ static int spec_kind(lua_State *L)
     return 1;
 }
 
+/* cwd() -> the folder that relative paths mean */
+static int spec_cwd(lua_State *L)
+{
+    char path[4096];
+
+    if (getcwd(path, sizeof(path)) == NULL)
+        return luaL_error(L, "the current folder: %s", strerror(errno));
+    lua_pushstring(L, path);
+    return 1;
+}
+
 /* chmod(path, mode) */
 static int spec_chmod(lua_State *L)
 {
@@ -607,17 +629,10 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg functions[] = {
-    {"connect", spec_connect},
-    {"listen", spec_listen},
-    {"go", spec_go},
-    {"advance", spec_advance},
-    {"folder", spec_folder},
-    {"mkdir", spec_mkdir},
-    {"remove", spec_remove},
-    {"entries", spec_entries},
-    {"kind", spec_kind},
-    {"chmod", spec_chmod},
-    {NULL, NULL},
+    {"connect", spec_connect}, {"listen", spec_listen},   {"go", spec_go},
+    {"advance", spec_advance}, {"folder", spec_folder},   {"mkdir", spec_mkdir},
+    {"remove", spec_remove},   {"entries", spec_entries}, {"kind", spec_kind},
+    {"chmod", spec_chmod},     {"cwd", spec_cwd},         {NULL, NULL},
 };
 
 void gw_lib_spec_open(lua_State *L, struct gw_vm *vm)
@@ -631,6 +646,8 @@ void gw_lib_spec_open(lua_State *L, struct gw_vm *vm)
     lua_pop(L, 1);
     lua_newtable(L);
     luaL_register(L, NULL, functions);
+    lua_pushboolean(L, SANITIZED);
+    lua_setfield(L, -2, "sanitized");
     gw_lib_spec_process_open(L);
     gw_lib_spec_plugin_open(L);
 }

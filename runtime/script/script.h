@@ -46,8 +46,14 @@ void gw_script_generation_free(struct gw_script_generation *generation);
 struct gw_dns;
 bool gw_script_set_dns(struct gw_script *script, struct gw_dns *dns);
 
+/* The same as in the options, changed by a reload. cpu_budget_ms 0: the default. */
+void gw_script_set_limits(struct gw_script *script, uint32_t cpu_budget_ms, uint64_t heap_max);
+
 /* Before gw_shared_set_sweep(): handles let go of dictionaries that have left the conf. */
 void gw_script_sweep(struct gw_script *script);
+
+/* Logs were rotated (SIGUSR1): files that plugins write to are opened again. */
+void gw_script_reopen(struct gw_script *script);
 
 uint64_t gw_script_heap_bytes(const struct gw_script *script);
 

@@ -31,7 +31,8 @@ struct made {
     struct gw_generation generation;
     char *fault; /* NULL: it is good */
     bool image_made;
-    bool pending;
+    bool pending; /* `later` will come */
+    bool closing;
 };
 
 struct made_exchange {
@@ -60,7 +61,7 @@ static struct made *check_made(lua_State *L, int index)
 {
     struct made **at = luaL_checkudata(L, index, PLUGIN_TYPE);
 
-    if (*at == NULL)
+    if (*at == NULL || (*at)->closing)
         luaL_argerror(L, index, "the plugin was closed");
     return *at;
 }
@@ -80,11 +81,13 @@ static void made_free(struct made *made)
     free(made);
 }
 
-static int made_close(lua_State *L)
+/* stop() of a plugin is an entry into Lua of its own: at the end of the VM it is too late for
+ * it, and what still has instances then is not freed. */
+static int made_gc(lua_State *L)
 {
     struct made **at = luaL_checkudata(L, 1, PLUGIN_TYPE);
 
-    if (*at != NULL)
+    if (*at != NULL && ((*at)->g == NULL || (*at)->g->image == NULL))
         made_free(*at);
     *at = NULL;
     return 0;
@@ -186,6 +189,13 @@ static void on_load(struct gw_later *later)
     struct gw_err err = {""};
 
     made->pending = false;
+    if (made->closing) {
+        if (made->g != NULL)
+            gw_script_generation_free(made->g);
+        made->g = NULL;
+        gw_task_wake(&made->wait, NULL, NULL);
+        return;
+    }
     if (load_image(made) == GW_OK && make_generation(made, &err) != GW_OK)
         made->fault = copy_of(gw_str_c(err.text));
     gw_task_wake(&made->wait, push_loaded, made);
@@ -231,6 +241,22 @@ static int made_load(lua_State *L)
     if (made->image_made || made->pending)
         return luaL_error(L, "the conf was loaded before");
     made->pending = true;
+    gw_later(made->loop, &made->later);
+    return gw_task_wait(L, &made->wait, load_cancel);
+}
+
+/* conf:close(): runs stop() of its plugins; waits. No exchange may have joined it any more. */
+static int made_close(lua_State *L)
+{
+    struct made **at = luaL_checkudata(L, 1, PLUGIN_TYPE);
+    struct made *made = *at;
+
+    if (made == NULL || made->closing)
+        return 0;
+    gw_lib_check(L, "close", GW_IN_SPEC);
+    if (made->pending)
+        return luaL_error(L, "the conf is still being loaded");
+    made->pending = made->closing = true;
     gw_later(made->loop, &made->later);
     return gw_task_wait(L, &made->wait, load_cancel);
 }
@@ -359,9 +385,9 @@ static void fill_request(lua_State *L, struct gw_exchange *x)
     r->authority = r->host;
     path = text_field(L, arena, "path", GW_STR("/"));
     r->query = text_field(L, arena, "query", GW_STR_NULL);
-    r->target = r->query.data == NULL ? path
-                                      : gw_arena_printf(arena, "%.*s?%.*s", GW_STR_ARG(path),
-                                                        GW_STR_ARG(r->query));
+    r->target = r->query.data == NULL
+                    ? path
+                    : gw_arena_printf(arena, "%.*s?%.*s", GW_STR_ARG(path), GW_STR_ARG(r->query));
     if (gw_exchange_set_path(x, path) != GW_OK)
         luaL_error(L, "ctx: path: \"%s\" is not a path (a query goes into `query`)", path.data);
     r->minor = 1;
@@ -450,10 +476,10 @@ static void tell(struct made_exchange *e, bool good)
 {
     struct gw_slot *slot = e->x->script;
 
-    e->result = !good                                         ? "failed"
-                : slot->verdict == GW_VERDICT_ANSWERED        ? "answered"
-                : slot->verdict == GW_VERDICT_REROUTE         ? "reroute"
-                                                              : "next";
+    e->result = !good                                  ? "failed"
+                : slot->verdict == GW_VERDICT_ANSWERED ? "answered"
+                : slot->verdict == GW_VERDICT_REROUTE  ? "reroute"
+                                                       : "next";
     /* Between two phases the spec may look at everything, and change it. */
     slot->in = GW_IN_REQUEST;
     gw_task_wake(&e->wait, push_result, e);
@@ -623,14 +649,17 @@ void gw_lib_spec_plugin_open(lua_State *L)
 {
     static const luaL_Reg conf_methods[] = {
         {"load", made_load}, {"close", made_close}, {NULL, NULL}};
-    static const luaL_Reg exchange_methods[] = {
-        {"run", exchange_run},       {"answer", exchange_answer}, {"body", exchange_body},
-        {"target", exchange_target}, {"join", exchange_join},     {"close", exchange_close},
-        {NULL, NULL}};
+    static const luaL_Reg exchange_methods[] = {{"run", exchange_run},
+                                                {"answer", exchange_answer},
+                                                {"body", exchange_body},
+                                                {"target", exchange_target},
+                                                {"join", exchange_join},
+                                                {"close", exchange_close},
+                                                {NULL, NULL}};
     static const luaL_Reg functions[] = {
         {"conf", spec_conf}, {"exchange", spec_exchange}, {NULL, NULL}};
 
-    new_type(L, PLUGIN_TYPE, conf_methods, made_close);
+    new_type(L, PLUGIN_TYPE, conf_methods, made_gc);
     new_type(L, EXCHANGE_TYPE, exchange_methods, exchange_gc);
     luaL_register(L, NULL, functions);
 }

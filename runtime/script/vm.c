@@ -248,3 +248,11 @@ void gw_vm_require(lua_State *L, const char *name)
         abort(); /* it is part of this program: nothing can go on without it */
     }
 }
+
+void gw_vm_set_limits(struct gw_vm *vm, uint32_t cpu_budget_ms, uint64_t heap_max)
+{
+    vm->options.cpu_budget_ms = cpu_budget_ms > 0 ? cpu_budget_ms : DEFAULT_CPU_BUDGET_MS;
+    vm->options.heap_max = heap_max;
+    vm->heap_collect_at = heap_max / 4 * 3;
+    gw_deadline_budget(vm);
+}

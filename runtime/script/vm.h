@@ -33,6 +33,8 @@ GW_MUST_CHECK enum gw_rc gw_vm_new(const struct gw_vm_options *options, struct g
 void gw_vm_free(struct gw_vm *vm);
 
 /* From any lua_State of this VM, coroutines included. */
+/* As in the options. */
+void gw_vm_set_limits(struct gw_vm *vm, uint32_t cpu_budget_ms, uint64_t heap_max);
 struct gw_vm *gw_vm_of(lua_State *L);
 
 lua_State *gw_vm_main(struct gw_vm *vm);

@@ -57,6 +57,7 @@ struct gw_vm {
 
 /* deadline.c */
 GW_MUST_CHECK enum gw_rc gw_deadline_open(struct gw_vm *vm, struct gw_err *err);
+void gw_deadline_budget(struct gw_vm *vm); /* options.cpu_budget_ms has changed */
 void gw_deadline_close(struct gw_vm *vm);
 void gw_deadline_arm(struct gw_vm *vm, enum gw_stop why);
 void gw_deadline_disarm(struct gw_vm *vm); /* back in C */

@@ -21,8 +21,8 @@ void gw_board_clear(struct gw_board_row *row)
 const char *gw_board_state_name(uint32_t state)
 {
     static const char *const names[] = {
-        [GW_BOARD_EMPTY] = "empty",       [GW_BOARD_STARTING] = "starting",
-        [GW_BOARD_RUNNING] = "running",   [GW_BOARD_DRAINING] = "draining",
+        [GW_BOARD_EMPTY] = "empty",     [GW_BOARD_STARTING] = "starting",
+        [GW_BOARD_RUNNING] = "running", [GW_BOARD_DRAINING] = "draining",
         [GW_BOARD_GONE] = "gone",
     };
 

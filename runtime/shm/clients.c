@@ -1,4 +1,4 @@
-/* The table is 64 parts, each under its lock, of sets of 16 places. A client may stand at any
+/* The table is 64 parts, each under its lock, of sets of 64 places. A client may stand at any
  * place of its set; a place whose counts are all 0 is free. Every change is one store (the
  * key of a free place, or one count), so there is nothing that an heir must undo. */
 #include "shm/clients.h"
@@ -28,8 +28,8 @@ struct total {
 struct gw_client_table {
     const struct gw_zone *zone;
     struct part *parts;
-    struct total *totals; /* one for each worker */
-    uint64_t *keys;       /* GW_CLIENTS_MAX */
+    struct total *totals;     /* one for each worker */
+    uint64_t *keys;           /* GW_CLIENTS_MAX */
     _Atomic uint32_t *counts; /* `workers` for each key */
     uint64_t seed;
     uint32_t workers;
@@ -95,7 +95,8 @@ static uint64_t key_of(const uint8_t addr[16])
     }
     for (int i = from; i < to; i++)
         key = key << 8 | addr[i];
-    return key == 0 ? 2 : key; /* ::/64, the machine itself: 0000:0000:0000:0002 is not routed either */
+    return key == 0 ? 2
+                    : key; /* ::/64, the machine itself: 0000:0000:0000:0002 is not routed either */
 }
 
 static _Atomic uint32_t *counts_of(struct gw_client_table *table, uint32_t place)
@@ -242,7 +243,8 @@ void gw_client_table_reset_worker(struct gw_client_table *table, uint32_t worker
             for (uint32_t way = 0; way < GW_CLIENTS_WAYS; way++) {
                 uint32_t place = set * GW_CLIENTS_WAYS + way;
 
-                /* A place without a key was never used; leaving it alone keeps its page untouched. */
+                /* A place without a key was never used; leaving it alone keeps its page untouched.
+                 */
                 if (table->keys[place] != 0)
                     atomic_store_explicit(&counts_of(table, place)[worker], 0,
                                           memory_order_relaxed);

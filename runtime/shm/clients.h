@@ -11,7 +11,7 @@
 #include "base/rc.h"
 
 #define GW_CLIENTS_MAX 65536
-#define GW_CLIENTS_WAYS 16
+#define GW_CLIENTS_WAYS 64
 
 struct gw_client_table;
 
@@ -42,6 +42,7 @@ struct gw_client_table *gw_client_table_new(const struct gw_zone *zone, void *me
 void gw_client_table_free(struct gw_client_table *table);
 /* Which worker's counts this process writes. */
 void gw_client_table_set_worker(struct gw_client_table *table, uint32_t worker);
-struct gw_lock *gw_client_table_lock_at(struct gw_client_table *table, uint32_t index); /* NULL: end */
+struct gw_lock *gw_client_table_lock_at(struct gw_client_table *table,
+                                        uint32_t index); /* NULL: end */
 
 #endif

@@ -191,9 +191,8 @@ enum gw_rc gw_dict_incr(struct gw_dict *dict, const char *key, size_t key_len, u
     } else if (isnan(incr->init)) {
         rc = GW_NOT_FOUND;
     } else {
-        struct gw_dict_value first = {.type = GW_DICT_NUMBER,
-                                      .number = incr->init + incr->by,
-                                      .ttl_ms = incr->init_ttl_ms};
+        struct gw_dict_value first = {
+            .type = GW_DICT_NUMBER, .number = incr->init + incr->by, .ttl_ms = incr->init_ttl_ms};
 
         rc = store(&op, &first);
         if (rc == GW_OK) {

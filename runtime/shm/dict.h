@@ -168,7 +168,8 @@ GW_MUST_CHECK enum gw_rc gw_dict_verify(struct gw_dict *dict, struct gw_err *err
 /* For struct gw_shared_set, and for tests. `size`: of the zone, GW_DICT_BYTES_MIN or more. */
 GW_MUST_CHECK enum gw_rc gw_dict_create(struct gw_str name, uint64_t size, bool evict_never,
                                         struct gw_dict **out, struct gw_err *err);
-GW_MUST_CHECK enum gw_rc gw_dict_open(int fd, struct gw_dict **out, struct gw_err *err); /* takes fd */
+GW_MUST_CHECK enum gw_rc gw_dict_open(int fd, struct gw_dict **out,
+                                      struct gw_err *err); /* takes fd */
 void gw_dict_close(struct gw_dict *dict);
 GW_MUST_CHECK enum gw_rc gw_dict_grow(struct gw_dict *dict, uint64_t size, struct gw_err *err);
 void gw_dict_set_evict_never(struct gw_dict *dict, bool evict_never);

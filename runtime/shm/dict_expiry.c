@@ -114,7 +114,8 @@ static void deal_out(struct gw_op *op, uint64_t next)
         if ((next & (((uint64_t)1 << (level * SLOT_BITS)) - 1)) != 0)
             continue;
 
-        uint32_t slot = level * GW_WHEEL_SLOTS + (uint32_t)(next >> (level * SLOT_BITS) & SLOT_MASK);
+        uint32_t slot =
+            level * GW_WHEEL_SLOTS + (uint32_t)(next >> (level * SLOT_BITS) & SLOT_MASK);
 
         while (shard->wheel[slot] != 0)
             move(op, gw_entry_at(&op->txn, shard->wheel[slot]), next);

@@ -166,8 +166,8 @@ static enum gw_rc window_grow(struct gw_op *op, const struct window *window, uin
     if (size > limit)
         size = limit;
     gw_op_drop_stale(op);
-    entry = gw_op_new(op, GW_DICT_WINDOW,
-                      sizeof(struct gw_window_value) + size * sizeof(uint32_t), op->entry);
+    entry = gw_op_new(op, GW_DICT_WINDOW, sizeof(struct gw_window_value) + size * sizeof(uint32_t),
+                      op->entry);
     if (entry == NULL)
         return gw_op_full(op);
 

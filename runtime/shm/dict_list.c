@@ -13,8 +13,8 @@ static uint32_t node_new(struct gw_op *op, const struct gw_dict_value *value)
 {
     bool text = value->type == GW_DICT_STRING;
     size_t len = text ? value->len : sizeof(double);
-    uint32_t ref = gw_heap_take(&op->txn, &op->shard->heap,
-                                gw_heap_units(sizeof(struct gw_list_node) + len));
+    uint32_t ref =
+        gw_heap_take(&op->txn, &op->shard->heap, gw_heap_units(sizeof(struct gw_list_node) + len));
 
     if (ref == 0)
         return 0;
@@ -28,8 +28,7 @@ static uint32_t node_new(struct gw_op *op, const struct gw_dict_value *value)
     return ref;
 }
 
-static void node_link(struct gw_op *op, struct gw_list_value *list, uint32_t ref,
-                      enum list_end end)
+static void node_link(struct gw_op *op, struct gw_list_value *list, uint32_t ref, enum list_end end)
 {
     struct gw_list_node *node = node_at(op, ref);
     uint32_t neighbour = end == LEFT ? list->head : list->tail;

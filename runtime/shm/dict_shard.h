@@ -1,9 +1,9 @@
 /* Inside of the dictionary: entries, shards, and one operation on a shard. Only dict*.c
  * include this.
  * A shard is a hash table (chains), a list in order of use, a wheel of moments of expiry,
- * and a heap. Every change to them is part of a transaction (shm/txn.h) that ends before the lock is
- * given back. What is too long for one transaction is a row of them, with a note in `todo`
- * or `garbage` from which an heir goes on. */
+ * and a heap. Every change to them is part of a transaction (shm/txn.h) that ends before the lock
+ * is given back. What is too long for one transaction is a row of them, with a note in `todo` or
+ * `garbage` from which an heir goes on. */
 #ifndef GW_SHM_DICT_SHARD_H
 #define GW_SHM_DICT_SHARD_H
 
@@ -33,8 +33,8 @@ struct gw_entry {
     uint32_t key_len;
     uint32_t meta; /* slot in the wheel << 8 | type */
     union {
-        double number;   /* number, boolean, tokens of a bucket */
-        uint64_t word;   /* string: length; window: first | count << 32 */
+        double number; /* number, boolean, tokens of a bucket */
+        uint64_t word; /* string: length; window: first | count << 32 */
     } value;
     char key[];
 } __attribute__((may_alias));
@@ -206,8 +206,8 @@ void gw_op_use(struct gw_op *op, struct gw_entry *entry);
 struct gw_entry *gw_op_new(struct gw_op *op, uint32_t type, uint64_t payload,
                            const struct gw_entry *keep);
 void gw_op_link(struct gw_op *op, struct gw_entry *entry, uint64_t expires);
-/* Out of all lists; its block is given back, so nothing may be taken after it in the same transaction. A
- * list's nodes go to the garbage. */
+/* Out of all lists; its block is given back, so nothing may be taken after it in the same
+ * transaction. A list's nodes go to the garbage. */
 void gw_op_remove(struct gw_op *op, struct gw_entry *entry);
 /* The same, as a whole transaction. */
 void gw_op_drop(struct gw_op *op, struct gw_entry *entry);

@@ -55,8 +55,8 @@ static uint64_t data_offset(uint32_t shards)
            (uint64_t)shards * sizeof(struct gw_shard);
 }
 
-enum gw_rc gw_dict_create(struct gw_str name, uint64_t size, bool evict_never,
-                          struct gw_dict **out, struct gw_err *err)
+enum gw_rc gw_dict_create(struct gw_str name, uint64_t size, bool evict_never, struct gw_dict **out,
+                          struct gw_err *err)
 {
     struct gw_zone zone;
     enum gw_rc rc;

@@ -288,8 +288,8 @@ static enum gw_rc verify_lists(const struct gw_heap *heap, const char *base,
         if (bit != (heap->steps[level] != 0))
             return gw_err_set(err, GW_INVALID, "free level %u and its bit disagree", level);
         for (uint32_t step = 0; step < GW_HEAP_STEPS; step++) {
-            enum gw_rc rc = verify_list(heap, base, level, step, segments, count, free_blocks,
-                                        &found, err);
+            enum gw_rc rc =
+                verify_list(heap, base, level, step, segments, count, free_blocks, &found, err);
 
             if (rc != GW_OK)
                 return rc;
@@ -314,7 +314,8 @@ enum gw_rc gw_heap_verify(const struct gw_heap *heap, const char *base,
             return rc;
     }
     if (tally.bytes != heap->bytes || tally.used != heap->used)
-        return gw_err_set(err, GW_INVALID, "%llu of %llu bytes in use, the account says %llu of %llu",
+        return gw_err_set(err, GW_INVALID,
+                          "%llu of %llu bytes in use, the account says %llu of %llu",
                           (unsigned long long)tally.used, (unsigned long long)tally.bytes,
                           (unsigned long long)heap->used, (unsigned long long)heap->bytes);
     return verify_lists(heap, base, segments, count, tally.free_blocks, err);

@@ -1,9 +1,9 @@
 /* A lock in shared memory whose owner may die.
  * Lives in: a zone. A lock belongs to the process whose token it holds. Who waits spins a
- * little, then sleeps in the kernel, and looks every GW_LOCK_SLEEP_MS whether the owner still lives; the lock
- * of a dead owner passes to the one that finds out, the heir, who must undo what the dead
- * one had begun before it touches anything else.
- * Not recursive. Held for less than a microsecond as a rule, never while waiting. */
+ * little, then sleeps in the kernel, and looks every GW_LOCK_SLEEP_MS whether the owner still
+ * lives; the lock of a dead owner passes to the one that finds out, the heir, who must undo what
+ * the dead one had begun before it touches anything else. Not recursive. Held for less than a
+ * microsecond as a rule, never while waiting. */
 #ifndef GW_SHM_LOCK_H
 #define GW_SHM_LOCK_H
 

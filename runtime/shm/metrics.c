@@ -161,8 +161,8 @@ static bool name_valid(struct gw_str name, bool colon)
 {
     for (size_t i = 0; i < name.len; i++) {
         char c = name.data[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
-                      (colon && c == ':');
+        bool letter =
+            (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (colon && c == ':');
 
         if (!letter && !(i > 0 && c >= '0' && c <= '9'))
             return false;
@@ -239,9 +239,8 @@ static bool row_same(const struct gw_metrics *metrics, const struct gw_metric_ro
     pack(&labels, def->labels, def->label_count);
     return row->type == def->type && row->bucket_count == def->bucket_count &&
            gw_str_eq(gw_metrics_text(metrics, row->labels), gw_str(labels.data, labels.len)) &&
-           (def->bucket_count == 0 ||
-            memcmp(metrics->head->texts + row->buckets.at, def->buckets,
-                   def->bucket_count * sizeof(double)) == 0);
+           (def->bucket_count == 0 || memcmp(metrics->head->texts + row->buckets.at, def->buckets,
+                                             def->bucket_count * sizeof(double)) == 0);
 }
 
 /* GW_NOT_FOUND: the name is free. */
@@ -337,10 +336,10 @@ static enum gw_rc metric_add(struct gw_metrics *metrics, const struct gw_metrics
     struct gw_txn txn;
 
     pack(&labels, def->labels, def->label_count);
-    if (head->metrics == GW_METRICS_MAX ||
-        head->text_bytes + def->name.len + help_len + labels.len +
-                GW_METRICS_BUCKETS_MAX * sizeof(double) + 32 >
-            GW_METRICS_TEXT_BYTES)
+    if (head->metrics == GW_METRICS_MAX || head->text_bytes + def->name.len + help_len +
+                                                   labels.len +
+                                                   GW_METRICS_BUCKETS_MAX * sizeof(double) + 32 >
+                                               GW_METRICS_TEXT_BYTES)
         return gw_err_set(err, GW_FULL, "%.*s: no room for more metrics", GW_STR_ARG(def->name));
 
     struct gw_metric_row *row = &head->metric[head->metrics];

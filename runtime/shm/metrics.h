@@ -17,10 +17,10 @@
 #include "base/str.h"
 #include "shm/zone.h"
 
-#define GW_METRICS_MAX 1024          /* metrics */
+#define GW_METRICS_MAX 1024           /* metrics */
 #define GW_METRICS_SERIES_TOTAL 32768 /* series of all metrics */
-#define GW_METRICS_SERIES_MAX 1000   /* series of one metric */
-#define GW_METRICS_CELLS 131072      /* a counter takes one, a histogram buckets + 2 */
+#define GW_METRICS_SERIES_MAX 1000    /* series of one metric */
+#define GW_METRICS_CELLS 131072       /* a counter takes one, a histogram buckets + 2 */
 #define GW_METRICS_LABELS_MAX 16
 #define GW_METRICS_BUCKETS_MAX 64
 #define GW_METRICS_LABEL_BYTES_MAX 256 /* longer label values are cut */
@@ -30,7 +30,8 @@
 enum gw_metrics_type {
     GW_METRICS_COUNTER = 1,
     GW_METRICS_GAUGE,     /* the last value set by anybody */
-    GW_METRICS_GAUGE_SUM, /* the sum of the parts of living processes; a part ends with its process */
+    GW_METRICS_GAUGE_SUM, /* the sum of the parts of living processes; a part ends with its process
+                           */
     GW_METRICS_HISTOGRAM,
 };
 

@@ -96,8 +96,8 @@ static void empty(struct gw_metrics *metrics)
     atomic_store(&head->series, 0);
     head->metrics = head->cells = head->text_bytes = 0;
     memset(head->chains, 0, sizeof head->chains);
-    for (uint32_t row = 0; row <= atomic_load(&gw_zone_header(&metrics->zone)->rows) &&
-                           row <= GW_ZONE_OWNERS_MAX;
+    for (uint32_t row = 0;
+         row <= atomic_load(&gw_zone_header(&metrics->zone)->rows) && row <= GW_ZONE_OWNERS_MAX;
          row++)
         memset((void *)head->cell[row], 0, sizeof head->cell[row]);
     GW_SHM_STORE(head->undo.count, 0);

@@ -32,7 +32,7 @@ struct gw_metric_row {
 
 struct gw_metric_series {
     uint32_t metric;
-    uint32_t cell; /* the first one, in every stripe */
+    uint32_t cell;  /* the first one, in every stripe */
     uint32_t chain; /* 1 + slot */
     uint32_t hash;
     struct gw_metric_text values; /* each with a NUL behind it */

@@ -143,9 +143,8 @@ static enum gw_rc row_check(struct gw_shared_set *set, const struct gw_shared_ro
     if (row->size < GW_DICT_BYTES_MIN)
         return gw_err_set(err, GW_INVALID, "at least %u bytes", GW_DICT_BYTES_MIN);
     if (known != NULL && row->size > gw_zone_header(gw_dict_zone(known->dict))->reserve)
-        return gw_err_set(
-            err, GW_LIMIT, "can grow to %llu bytes while running; restart for more",
-            (unsigned long long)gw_zone_header(gw_dict_zone(known->dict))->reserve);
+        return gw_err_set(err, GW_LIMIT, "can grow to %llu bytes while running; restart for more",
+                          (unsigned long long)gw_zone_header(gw_dict_zone(known->dict))->reserve);
     return GW_OK;
 }
 

@@ -19,6 +19,8 @@ void gw_shm_fill(void *at, const void *data, size_t len)
 #ifdef GW_SHM_CRASHPOINT
     size_t half = len / 2;
 
+    if (len == 0)
+        return;
     GW_SHM_POINT();
     memcpy(at, data, half);
     GW_SHM_POINT();

@@ -87,8 +87,7 @@ static bool row_dead(struct gw_zone_owner *owner, uint32_t token)
 
 bool gw_zone_owner_dead(const struct gw_zone *zone, uint32_t token)
 {
-    struct gw_zone_owner *owner =
-        &gw_zone_header(zone)->owners[token & (GW_ZONE_OWNERS_MAX - 1)];
+    struct gw_zone_owner *owner = &gw_zone_header(zone)->owners[token & (GW_ZONE_OWNERS_MAX - 1)];
 
     if (token == zone->token)
         return false;
@@ -99,16 +98,14 @@ bool gw_zone_owner_dead(const struct gw_zone *zone, uint32_t token)
 
 bool gw_zone_owner_known_dead(const struct gw_zone *zone, uint32_t token)
 {
-    struct gw_zone_owner *owner =
-        &gw_zone_header(zone)->owners[token & (GW_ZONE_OWNERS_MAX - 1)];
+    struct gw_zone_owner *owner = &gw_zone_header(zone)->owners[token & (GW_ZONE_OWNERS_MAX - 1)];
 
     return atomic_load(&owner->token) != token || atomic_load(&owner->gone) == token;
 }
 
 pid_t gw_zone_owner_pid(const struct gw_zone *zone, uint32_t token)
 {
-    struct gw_zone_owner *owner =
-        &gw_zone_header(zone)->owners[token & (GW_ZONE_OWNERS_MAX - 1)];
+    struct gw_zone_owner *owner = &gw_zone_header(zone)->owners[token & (GW_ZONE_OWNERS_MAX - 1)];
     pid_t pid = atomic_load(&owner->pid);
 
     return atomic_load(&owner->token) == token ? pid : 0;
@@ -196,8 +193,8 @@ static enum gw_rc map_reserve(struct gw_zone *zone, uint64_t size, uint64_t rese
     for (;; reserve = page_up(reserve / 2)) {
         if (reserve < size)
             reserve = size;
-        void *base = mmap(NULL, reserve, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                          zone->fd, 0);
+        void *base =
+            mmap(NULL, reserve, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, zone->fd, 0);
 
         if (base != MAP_FAILED) {
             zone->base = base;
@@ -256,15 +253,14 @@ enum gw_rc gw_zone_create(struct gw_zone *zone, enum gw_zone_kind kind, struct g
     zone->fd = memfd_create(label, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (zone->fd < 0)
         return gw_err_set(err, GW_SYSTEM, "%s: memfd_create: %s", label, strerror(errno));
-    if (ftruncate(zone->fd, (off_t)size) != 0 ||
-        fcntl(zone->fd, F_ADD_SEALS, F_SEAL_SHRINK) != 0) {
+    if (ftruncate(zone->fd, (off_t)size) != 0 || fcntl(zone->fd, F_ADD_SEALS, F_SEAL_SHRINK) != 0) {
         gw_err_set(err, GW_SYSTEM, "%s: %llu bytes: %s", label, (unsigned long long)size,
                    strerror(errno));
         goto fail_after_fd;
     }
     if (map_reserve(zone, size, growth_reserve(kind, size)) != GW_OK) {
-        gw_err_set(err, GW_SYSTEM, "%s: cannot map %llu bytes: %s", label,
-                   (unsigned long long)size, strerror(errno));
+        gw_err_set(err, GW_SYSTEM, "%s: cannot map %llu bytes: %s", label, (unsigned long long)size,
+                   strerror(errno));
         goto fail_after_fd;
     }
     rc = header_init(zone, kind, name, size);
@@ -329,8 +325,8 @@ enum gw_rc gw_zone_map(struct gw_zone *zone, int fd, struct gw_err *err)
     if (rc != GW_OK)
         goto fail_after_fd;
 
-    void *base = mmap(NULL, header.reserve, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                      fd, 0);
+    void *base =
+        mmap(NULL, header.reserve, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 
     if (base == MAP_FAILED) {
         rc = gw_err_set(err, GW_SYSTEM, "zone %s: cannot map: %s", header.name, strerror(errno));

@@ -41,8 +41,17 @@ local function text_of(value)
   return value
 end
 
+--- Takes off what the first line is indented by: confs stand inside of specs.
+local function dedent(text)
+  local indent = text:match("^%s*\n( +)%S") or text:match("^( +)%S")
+  if not indent then
+    return text
+  end
+  return (("\n" .. text):gsub("\n" .. indent, "\n"):sub(2))
+end
+
 local function conf_text(conf)
-  local text = text_of(conf or "")
+  local text = dedent(text_of(conf or ""))
   if not ("\n" .. text):find("\nlisten:") and not ("\n" .. text):find("\ninclude:") then
     text = DEFAULT_LISTEN .. text
   end
@@ -253,6 +262,14 @@ local function wait_ready(self)
   end
 end
 
+--- One, unless the spec or the conf says otherwise: quick to start.
+local function workers_of(options)
+  if options.workers then
+    return options.workers
+  end
+  return not (options.conf or ""):find("%f[%w]workers:") and 1 or nil
+end
+
 --- Starts it and waits until it serves. Ends with the test (or the block whose setup made it).
 ---@param options { conf?: string, plugins?: table, files?: table, env?: table, workers?: integer, fails?: boolean }
 --- conf: YAML text or a path; without `listen:` it gets one on a free port of 127.0.0.1.
@@ -260,18 +277,17 @@ end
 --- fails: it is expected not to start; the result has .code and log().
 function M.new(options)
   options = type(options) == "string" and { conf = options } or options or {}
-  local self = setmetatable({ dir = native.folder(), env = options.env or {} }, gateway)
-  self.workers = options.workers or not ("\n" .. (options.conf or "")):find("\nworkers:") and 1 or nil
-  self.expected = options.fails and "dead" or "alive"
+  local self = setmetatable({ dir = native.folder(), env = options.env or {},
+    workers = workers_of(options), expected = options.fails and "dead" or "alive" }, gateway)
   scope.own(self)
   native.mkdir(self.dir .. "/plugins")
   prepare(self, options)
   start(self)
   local ready = wait_ready(self)
-  if not ready and not options.fails then
-    wait.fail(died(self, "did not start") .. "\n" .. tail(self))
-  elseif ready and options.fails then
+  if ready and options.fails then
     wait.fail("the gateway starts, and should not")
+  elseif not ready and not options.fails then
+    wait.fail(died(self, "did not start") .. "\n" .. tail(self))
   end
   self.code = self.process.code
   return self

@@ -8,6 +8,11 @@ local process = require "gateway.spec.process"
 kit.gateway = require("gateway.spec.gateway").new
 kit.upstream = require("gateway.spec.upstream").new
 kit.client = require("gateway.spec.client").new
+kit.plugin = require("gateway.spec.plugin").new
+kit.plugin_check = require("gateway.spec.plugin").check
+kit.ctx = require("gateway.spec.plugin").ctx
+kit.request_body = require("gateway.spec.plugin").body
+kit.chosen_target = require("gateway.spec.plugin").target
 kit.run = process.run
 kit.start = process.start
 kit.eventually = wait.eventually
@@ -18,6 +23,7 @@ kit.chunks = wire.chunks
 kit.request_bytes = wire.request_bytes
 kit.answer_bytes = wire.answer_bytes
 kit.parse_request = wire.parse_request
+kit.sanitized = require("gateway.spec.native").sanitized
 kit.parse_answer = wire.parse_answer
 
 return kit

@@ -40,9 +40,9 @@ require "ffi"
 kit.program, kit.shipped = exe, shipped
 
 local EXIT = {}
-os.exit = function(code)
+rawset(os, "exit", function(code)
   error(setmetatable({ exit = code == true and 0 or tonumber(code) or 1 }, EXIT), 0)
-end
+end)
 
 --- spec/soak takes hours: it runs only when it is named.
 local function spec_files(root, files)
@@ -86,8 +86,8 @@ end
 
 --------------------------------------------------------------------------------
 
-arg = words
-arg[0] = "moongate spec"
+words[0] = "moongate spec"
+rawset(_G, "arg", words)
 
 local run = require "busted.runner"
 local ok, err = xpcall(function()
@@ -100,6 +100,7 @@ end, function(err)
 end)
 
 scope.close_all()
+require("gateway.spec.plugin").close_blank()
 if not ok and getmetatable(err) == EXIT then
   return err.exit
 end

@@ -41,7 +41,7 @@ return function(options)
     end
   end
 
-  function handler.testEnd(element, parent, status)
+  function handler.testEnd(_, _, status)
     if not options.deferPrint then
       sign(SIGNS[status] or "?")
     end

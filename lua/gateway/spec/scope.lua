@@ -5,7 +5,6 @@ local M = { counts = { passed = 0, failed = 0, skipped = 0 } }
 local busted
 local open = {}      -- { thing, element } in the order of opening
 local failures = {}  -- what went wrong beside the running test
-local in_test        -- the `it` that runs, from its first before_each on
 
 local IN_TEST = { it = true, before_each = true, after_each = true, finally = true }
 
@@ -126,29 +125,28 @@ local function settle(element)
 end
 
 local function subscribe()
-  local counts, broken = M.counts, {}
+  local counts = M.counts
   busted.subscribe({ "test", "start" }, function(element)
     if element.descriptor == "it" and not element.settled then
       element.settled = true
-      in_test = element
       local run = element.run
       element.run = setmetatable({}, { __call = function() return settle({ run = run })() end })
     end
     return nil, true
   end, { priority = 2 })
   local function note(element)
-    element.story = M.stories()
+    local beside = {}
+    take_failures(beside)
+    beside[#beside + 1] = M.stories()
+    element.story = table.concat(beside, "\n")
     if element.descriptor ~= "it" then
       counts.failed = counts.failed + 1
-    else
-      broken[element] = true
     end
     return nil, true
   end
   busted.subscribe({ "failure" }, note, { priority = 1 })
   busted.subscribe({ "error" }, note, { priority = 1 })
-  busted.subscribe({ "test", "end" }, function(element, _, status)
-    in_test = nil
+  busted.subscribe({ "test", "end" }, function(_, _, status)
     if status == "success" then
       counts.passed = counts.passed + 1
     elseif status == "pending" then

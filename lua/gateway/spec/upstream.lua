@@ -12,58 +12,67 @@ upstream.__index = upstream
 local DEFAULT = { status = 200, headers = { ["Content-Type"] = "text/plain" }, body = "upstream\n" }
 
 --- The connection as a handler sees it: requests that it reads are counted.
-local function recorded(self, conn)
+local function recorded(upstream_of, conn)
   local read_head, read_request = conn.read_head, conn.read_request
+  local whole = false -- read_request() itself reads a head
 
-  function conn:read_head(timeout)
-    local head, err, came = read_head(self, timeout)
-    if head and not self.whole then
-      local request = wire.parse_request(head)
-      self.upstream.seen[#self.upstream.seen + 1] = request
+  local function note(request)
+    request.connection = conn.number
+    upstream_of.seen[#upstream_of.seen + 1] = request
+  end
+
+  function conn.read_head(it, timeout)
+    local head, err, came = read_head(it, timeout)
+    if head and not whole then
+      note(wire.parse_request(head))
     end
     return head, err, came
   end
 
-  function conn:read_request(timeout)
-    self.whole = true
-    local request, err = read_request(self, timeout)
-    self.whole = false
+  function conn.read_request(it, timeout)
+    whole = true
+    local request, err = read_request(it, timeout)
+    whole = false
     if request then
-      request.connection = self.number
-      self.upstream.seen[#self.upstream.seen + 1] = request
+      note(request)
     end
     return request, err
   end
 
-  conn.upstream = self
   return conn
+end
+
+--- The bytes of an answer; nil: none.
+local function bytes_of(answer, request, conn)
+  if type(answer) == "function" then
+    answer = answer(request, conn)
+  end
+  if type(answer) ~= "table" then
+    return answer
+  end
+  local bytes = wire.answer_bytes(answer)
+  return request.method == "HEAD" and bytes:match("^.-\r\n\r\n") or bytes
+end
+
+--- Can the other side tell where this answer ends without the end of the connection?
+local function keeps_open(bytes, request)
+  -- What comes before the final head says nothing about it.
+  local head = bytes:gsub("^HTTP/1%.%d 1%d%d.-\r\n\r\n", ""):match("^.-\r\n\r\n") or bytes
+  head = head:lower()
+  if head:find("\r\nconnection: close", 1, true) then
+    return false
+  end
+  return request.method == "HEAD" or head:match("^http/1%.%d [23]04 ") ~= nil
+    or head:find("\r\ncontent-length:", 1, true) ~= nil
+    or head:find("\r\ntransfer-encoding:", 1, true) ~= nil
 end
 
 --- Answers each request of a connection until one side wants no more.
 local function serve(self, conn)
   while true do
     local request = conn:read_request(86400)
-    if not request then
-      return
-    end
-    local answer = self.scripted
-    if type(answer) == "function" then
-      answer = answer(request, conn)
-    end
-    if type(answer) == "table" then
-      answer = wire.answer_bytes(answer)
-      if request.method == "HEAD" then
-        answer = answer:match("^.-\r\n\r\n")
-      end
-    end
-    if answer == nil or not conn:write(answer) then
-      return
-    end
-    local head = answer:match("^.-\r\n\r\n") or answer
-    local lower = head:lower()
-    if lower:find("\r\nconnection: close", 1, true) or not (lower:find("\r\ncontent-length:", 1, true)
-      or lower:find("\r\ntransfer-encoding:", 1, true) or lower:match("^http/1%.%d [123]?04")
-      or lower:match("^http/1%.%d 304") or request.method == "HEAD") then
+    local bytes = request and bytes_of(self.scripted, request, conn)
+    if not bytes or not conn:write(bytes) or not keeps_open(bytes, request) then
       return
     end
   end
@@ -85,8 +94,9 @@ local function accept_all(self)
     local fd, err = self.fd:accept()
     if fd then
       self.accepted = self.accepted + 1
-      local conn = recorded(self, wire.conn(fd, "upstream"))
+      local conn = wire.conn(fd, "upstream")
       conn.number = self.accepted
+      recorded(self, conn)
       self.conns[conn] = true
       native.go(run, self, conn)
     elseif err == "again" then

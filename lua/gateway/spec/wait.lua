@@ -26,16 +26,20 @@ function M.fail(message)
   end
 end
 
---- Calls f again and again until it returns something true and raises nothing, and returns that.
+local function settle(ok, ...)
+  return ok, (...), select("#", ...)
+end
+
+--- Calls f again and again until it raises nothing and returns something true, or returns nothing
+--- at all (a block of asserts); returns that.
 ---@param f fun(): any
 ---@param seconds? number  default 5
 function M.eventually(f, seconds)
   seconds = seconds or M.timeout
   local deadline = M.now() + seconds
   while true do
-    local ok, result = pcall(f)
-    -- A check with assert.… returns nothing that counts: raising nothing is enough.
-    if ok and (result == nil or result) then
+    local ok, result, count = settle(pcall(f))
+    if ok and (count == 0 or result) then
       return result
     end
     if M.now() >= deadline then

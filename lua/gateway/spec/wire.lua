@@ -394,36 +394,37 @@ function M.chunks(...)
   return table.concat(out) .. "0\r\n\r\n"
 end
 
+--- Adds the framing of a body to the head's lines; returns what follows the head.
+local function frame(message, lines, always)
+  local body = message.body
+  if message.chunked then
+    lines[#lines + 1] = "Transfer-Encoding: chunked"
+    return type(body) == "table" and M.chunks(unpack(body)) or M.chunks(body or "")
+  end
+  if (body or always) and not has(message.headers or {}, "content-length") then
+    lines[#lines + 1] = "Content-Length: " .. #(body or "")
+  end
+  return body or ""
+end
+
 --- { method, path, headers, body, host, version, chunked } -> bytes.
 function M.request_bytes(request)
-  local headers, body = request.headers or {}, request.body
-  local method = request.method or (body and "POST" or "GET")
-  local version = request.version or "1.1"
-  local lines = { ("%s %s HTTP/%s"):format(method, request.path or "/", version) }
+  local headers = request.headers or {}
+  local lines = { ("%s %s HTTP/%s"):format(request.method or (request.body and "POST" or "GET"),
+    request.path or "/", request.version or "1.1") }
   if not has(headers, "host") and request.host ~= false then
     lines[2] = "Host: " .. (request.host or "localhost")
   end
   field_lines(headers, lines)
-  if request.chunked then
-    lines[#lines + 1] = "Transfer-Encoding: chunked"
-    body = type(body) == "table" and M.chunks(unpack(body)) or M.chunks(body)
-  elseif body and not has(headers, "content-length") then
-    lines[#lines + 1] = "Content-Length: " .. #body
-  end
-  return table.concat(lines, "\r\n") .. "\r\n\r\n" .. (body or "")
+  local body = frame(request, lines, false)
+  return table.concat(lines, "\r\n") .. "\r\n\r\n" .. body
 end
 
 --- { status, reason, headers, body, chunked } -> bytes.
 function M.answer_bytes(answer)
-  local headers, body = answer.headers or {}, answer.body or ""
   local lines = { ("HTTP/1.1 %d %s"):format(answer.status or 200, answer.reason or "OK") }
-  field_lines(headers, lines)
-  if answer.chunked then
-    lines[#lines + 1] = "Transfer-Encoding: chunked"
-    body = type(body) == "table" and M.chunks(unpack(body)) or M.chunks(body)
-  elseif not has(headers, "content-length") and answer.status ~= 204 and answer.status ~= 304 then
-    lines[#lines + 1] = "Content-Length: " .. #body
-  end
+  field_lines(answer.headers or {}, lines)
+  local body = frame(answer, lines, answer.status ~= 204 and answer.status ~= 304)
   return table.concat(lines, "\r\n") .. "\r\n\r\n" .. body
 end
 

@@ -9,12 +9,10 @@
 #include "cli/args.h"
 #include "cli/command.h"
 
-static const struct gw_option options[] = {{"conf", 'c', "FILE", "the conf"},
-                                           {"header", 'H', "LINE", "a header"},
-                                           {"workers", 'w', "N", "how many"},
-                                           {"json", 'j', NULL, "print JSON"},
-                                           {"verbose", 'v', NULL, "say more"},
-                                           {NULL, 0, NULL, NULL}};
+static const struct gw_option options[] = {
+    {"conf", 'c', "FILE", "the conf"},  {"header", 'H', "LINE", "a header"},
+    {"workers", 'w', "N", "how many"},  {"json", 'j', NULL, "print JSON"},
+    {"verbose", 'v', NULL, "say more"}, {NULL, 0, NULL, NULL}};
 
 static struct gw_args args;
 static struct gw_err err;

@@ -28,7 +28,8 @@ static void grows_and_keeps(void **state)
     while (image.len + 160 <= image.size)
         (void)gw_image_alloc(&image, 8);
     self = gw_image_add(&image, gw_image_at(&image, refs[149].off), refs[149].len);
-    assert_memory_equal(gw_image_at(&image, self.off), gw_image_at(&image, refs[149].off), refs[149].len);
+    assert_memory_equal(gw_image_at(&image, self.off), gw_image_at(&image, refs[149].off),
+                        refs[149].len);
     self = gw_image_add(&image, NULL, 0);
     assert_int_equal(self.len, 0);
     assert_int_not_equal(self.off, 0); /* empty, but given */

@@ -28,7 +28,8 @@ static void put(const char *name, const char *text)
     FILE *f;
 
     snprintf(path, sizeof(path), "%s/%s", dir, name);
-    for (slash = strchr(path + strlen(dir) + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+    for (slash = strchr(path + strlen(dir) + 1, '/'); slash != NULL;
+         slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         (void)mkdir(path, 0755);
         *slash = '/';
@@ -62,11 +63,14 @@ static void lists_append_and_maps_merge(void **state)
     const struct gw_conf_file *files;
     char path[128];
 
-    put("main.yaml", LISTEN "include: [ \"sub/*.yaml\", one.yaml ]\nlog: { level: warn }\nplugins: cors\n"
-                     "upstreams: { m: { targets: m } }\nroutes:\n  - { name: m, upstream: m }\n");
-    put("sub/b.yaml", "routes: [ { name: b, upstream: a }, { name: b2, upstream: m } ]\nplugins: [ gzip ]\n");
-    put("sub/a.yaml", "upstreams: { a: { targets: a } }\nlog: { file: x.log }\nlisten: 127.0.0.1:8081\n"
-                      "routes: [ { name: a, upstream: a, plugins: jwt } ]\nshared: { s: 1m }\n");
+    put("main.yaml",
+        LISTEN "include: [ \"sub/*.yaml\", one.yaml ]\nlog: { level: warn }\nplugins: cors\n"
+               "upstreams: { m: { targets: m } }\nroutes:\n  - { name: m, upstream: m }\n");
+    put("sub/b.yaml",
+        "routes: [ { name: b, upstream: a }, { name: b2, upstream: m } ]\nplugins: [ gzip ]\n");
+    put("sub/a.yaml",
+        "upstreams: { a: { targets: a } }\nlog: { file: x.log }\nlisten: 127.0.0.1:8081\n"
+        "routes: [ { name: a, upstream: a, plugins: jwt } ]\nshared: { s: 1m }\n");
     put("one.yaml", "# nothing\n");
     load_main(&l);
     c = conf_of(&l);
@@ -107,16 +111,18 @@ static void faults_name_their_file(void **state)
 static void what_two_files_say(void **state)
 {
     put("main.yaml", LISTEN "include: a.yaml\nworkers: 2\nlimits: { body_timeout: 1s }\n"
-                     "upstreams: { u: { targets: a } }\nlog: { level: info }\n");
+                            "upstreams: { u: { targets: a } }\nlog: { level: info }\n");
     put("a.yaml", "workers: 3\nlimits: { body_timeout: 2s, send_timeout: 2s }\n"
                   "upstreams: { u: { targets: b } }\nlog: debug\nwhat: 1\n");
-    expect_main("a.yaml:1:1: workers: is also given in main.yaml:3:1; keep one of them\n"
-                "a.yaml:2:11: limits.body_timeout: is also given in main.yaml:4:11; keep one of them\n"
-                "a.yaml:3:14: upstreams.u: is also given in main.yaml:5:14; keep one of them\n"
-                "a.yaml:4:1: log: is also given in main.yaml:6:1; keep one of them\n"
-                "a.yaml:5:1: what: unknown key; known are: workers, user, control, log, shutdown_timeout, "
-                "watchdog, memory_max, forwarded, underscores_in_headers, dns, script, limits, listen, shared, "
-                "upstreams, plugins, routes, include, plugin_paths\n");
+    expect_main(
+        "a.yaml:1:1: workers: is also given in main.yaml:3:1; keep one of them\n"
+        "a.yaml:2:11: limits.body_timeout: is also given in main.yaml:4:11; keep one of them\n"
+        "a.yaml:3:14: upstreams.u: is also given in main.yaml:5:14; keep one of them\n"
+        "a.yaml:4:1: log: is also given in main.yaml:6:1; keep one of them\n"
+        "a.yaml:5:1: what: unknown key; known are: workers, user, control, log, shutdown_timeout, "
+        "watchdog, memory_max, forwarded, underscores_in_headers, dns, script, limits, listen, "
+        "shared, "
+        "upstreams, plugins, routes, include, plugin_paths\n");
 }
 
 static void missing_files(void **state)
@@ -170,9 +176,10 @@ static void syntax_errors_of_all_files(void **state)
     put("sub/b.yaml", "a:\n\tb: 1\n");
     put("sub/l.yaml", "- a\n");
     /* What is only missing because a file could not be read is not complained about. */
-    expect_main("a.yaml:1:11: YAML reads a value that begins with \"*\" as an alias; quote it: \"*.x\"\n"
-                "sub/b.yaml:2:1: a tab cannot indent; use spaces\n"
-                "sub/l.yaml:1:1: the file must hold a map of keys, not a list\n");
+    expect_main(
+        "a.yaml:1:11: YAML reads a value that begins with \"*\" as an alias; quote it: \"*.x\"\n"
+        "sub/b.yaml:2:1: a tab cannot indent; use spaces\n"
+        "sub/l.yaml:1:1: the file must hold a map of keys, not a list\n");
 }
 
 static void main_file_missing(void **state)
@@ -198,7 +205,8 @@ static void folders_with_odd_names(void **state)
     snprintf(path, sizeof(path), "%s/odd [1]*/main.yaml", dir);
     load_file(&l, path, NULL);
     assert_int_equal(conf_of(&l)->routes.len, 1);
-    assert_ref(conf_of(&l), GW_ITEMS(conf_of(&l), conf_of(&l)->routes, struct gw_conf_route)[0].name,
+    assert_ref(conf_of(&l),
+               GW_ITEMS(conf_of(&l), conf_of(&l)->routes, struct gw_conf_route)[0].name,
                "r/x.yaml:1");
     unload(&l);
 }

@@ -36,7 +36,7 @@ static void step_in(struct search *s, struct gw_node *node, const char *path)
 {
     if (strncmp(path, "[]", 2) == 0) {
         GW_ITEMS_EACH(item, node)
-            step_in(s, item, path + 2);
+        step_in(s, item, path + 2);
     } else if (strncmp(path, ".NAME", 5) == 0) {
         for (struct gw_node *n = gw_node_first(node); n != NULL; n = n->next)
             step_in(s, n, path + 5);
@@ -75,7 +75,8 @@ static void check_key(void *arg, struct gw_str path, const struct gw_row *row)
     if (search.found && search.is_default)
         return;
     full->wrong++;
-    print_error("gateway.full.yaml: %s %s%s\n", text, search.found ? "has not its default " : "is missing",
+    print_error("gateway.full.yaml: %s %s%s\n", text,
+                search.found ? "has not its default " : "is missing",
                 search.found ? row->otherwise : "");
 }
 
@@ -162,8 +163,9 @@ static void the_schema_is_json(void **state)
 
 static void every_row_is_told_of(void **state)
 {
-    const struct gw_section *sections[] = {&gw_section_root,     &gw_section_limits, &gw_section_listener,
-                                           &gw_section_upstream, &gw_section_route,  &gw_section_binding};
+    const struct gw_section *sections[] = {&gw_section_root,     &gw_section_limits,
+                                           &gw_section_listener, &gw_section_upstream,
+                                           &gw_section_route,    &gw_section_binding};
 
     for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
         for (uint32_t j = 0; j < sections[i]->count; j++) {

@@ -82,13 +82,14 @@ static void every_key_arrives(void **state)
     struct loaded l;
     const struct gw_conf *c;
 
-    load(&l, LISTEN "workers: 3\nuser: www\ncontrol: /run/x.sock\nlog: { level: error, file: /var/log/x }\n"
-                    "shutdown_timeout: 1s\nwatchdog: 3s\nmemory_max: 1g\n"
-                    "forwarded: { trust: 10.0.0.0/8, x_forwarded: false, forwarded: true, via: gw1 }\n"
-                    "underscores_in_headers: true\n"
-                    "dns: { servers: [ 127.0.0.1, \"[::1]:5353\", \"::1\" ], timeout: 1s }\n"
-                    "script: { cpu_budget: 50ms, heap_max: 64m }\n"
-                    "shared: { a: 1m, b: { size: 2m, evict: never } }\n");
+    load(&l, LISTEN
+         "workers: 3\nuser: www\ncontrol: /run/x.sock\nlog: { level: error, file: /var/log/x }\n"
+         "shutdown_timeout: 1s\nwatchdog: 3s\nmemory_max: 1g\n"
+         "forwarded: { trust: 10.0.0.0/8, x_forwarded: false, forwarded: true, via: gw1 }\n"
+         "underscores_in_headers: true\n"
+         "dns: { servers: [ 127.0.0.1, \"[::1]:5353\", \"::1\" ], timeout: 1s }\n"
+         "script: { cpu_budget: 50ms, heap_max: 64m }\n"
+         "shared: { a: 1m, b: { size: 2m, evict: never } }\n");
     c = conf_of(&l);
     assert_int_equal(c->workers, 3);
     assert_ref(c, c->user, "www");
@@ -125,10 +126,12 @@ static void limits_of_three_levels(void **state)
     const struct gw_conf_listener *listener;
     struct gw_conf_limits out;
 
-    load(&l, "limits: { body_size_max: 1m, send_timeout: 7s }\n"
-             "listen: { address: 1.2.3.4:80, limits: { send_timeout: 8s, header_count_max: 5, body_timeout: 3s } }\n"
-             "routes:\n  - { upstream: http://a, limits: { body_size_max: 2m, body_timeout: 9s } }\n"
-             "  - { upstream: http://a }\n");
+    load(&l,
+         "limits: { body_size_max: 1m, send_timeout: 7s }\n"
+         "listen: { address: 1.2.3.4:80, limits: { send_timeout: 8s, header_count_max: 5, "
+         "body_timeout: 3s } }\n"
+         "routes:\n  - { upstream: http://a, limits: { body_size_max: 2m, body_timeout: 9s } }\n"
+         "  - { upstream: http://a }\n");
     c = conf_of(&l);
     listener = GW_ITEMS(c, c->listeners, struct gw_conf_listener);
     assert_int_equal(listener->limits.body_bytes_max, 1 << 20);
@@ -154,12 +157,14 @@ static void upstreams(void **state)
     const struct gw_conf *c;
     const struct gw_conf_target *t;
 
-    load(&l, LISTEN "upstreams:\n  a:\n    targets: [ 127.0.0.1:9001, { address: \"[::1]:9002\", weight: 5 }, "
-                    "api.internal ]\n    read_timeout: 1s\n    connect_timeout: 2s\n    send_timeout: 3s\n"
-                    "    try_timeout: 4s\n    idle_conns_max: 7\n    idle_timeout: 5s\n    requests_max: 9\n"
-                    "  b: { targets: b }\n"
-                    "routes:\n  - upstream: b\n  - upstream: http://10.0.0.1:81/\n  - upstream: http://10.0.0.1:81\n"
-                    "  - upstream: http://c\n");
+    load(&l, LISTEN
+         "upstreams:\n  a:\n    targets: [ 127.0.0.1:9001, { address: \"[::1]:9002\", weight: 5 }, "
+         "api.internal ]\n    read_timeout: 1s\n    connect_timeout: 2s\n    send_timeout: 3s\n"
+         "    try_timeout: 4s\n    idle_conns_max: 7\n    idle_timeout: 5s\n    requests_max: 9\n"
+         "  b: { targets: b }\n"
+         "routes:\n  - upstream: b\n  - upstream: http://10.0.0.1:81/\n  - upstream: "
+         "http://10.0.0.1:81\n"
+         "  - upstream: http://c\n");
     c = conf_of(&l);
     assert_int_equal(c->upstreams.len, 4);
     t = GW_ITEMS(c, upstream(c, 0)->targets, struct gw_conf_target);
@@ -266,15 +271,16 @@ static void what_routes_answer(void **state)
     const struct gw_conf *c;
     const struct gw_conf_header *h;
 
-    load(&l, LISTEN "routes:\n"
-                    "  - respond: { body: hi }\n"
-                    "  - respond: { status: 201, headers: { Content-Type: a/b, x: [ 1, 2 ] }, body: hi }\n"
-                    "  - respond: { status: 204 }\n"
-                    "  - redirect: https://$host$path$query\n"
-                    "  - redirect: { to: /b, status: 308 }\n"
-                    "  - files: /tmp\n"
-                    "  - files: { root: ., index: \"\", cache_control: no-store }\n"
-                    "  - { upstream: http://a, host: upstream, buffering: { request: true } }\n");
+    load(&l, LISTEN
+         "routes:\n"
+         "  - respond: { body: hi }\n"
+         "  - respond: { status: 201, headers: { Content-Type: a/b, x: [ 1, 2 ] }, body: hi }\n"
+         "  - respond: { status: 204 }\n"
+         "  - redirect: https://$host$path$query\n"
+         "  - { redirect: { to: /b/$id, status: 308 }, match: { path: [ /x, /a/:id/c ] } }\n"
+         "  - files: /tmp\n"
+         "  - files: { root: ., index: \"\", cache_control: no-store }\n"
+         "  - { upstream: http://a, host: upstream, buffering: { request: true } }\n");
     c = conf_of(&l);
     assert_int_equal(route(c, 0)->kind, GW_ROUTE_RESPOND);
     assert_int_equal(route(c, 0)->status, 200);
@@ -319,33 +325,42 @@ static void route_faults(void **state)
         {"{ upstream: http://a, respond: {} }",
          "3:5: routes[0]: has both upstream: and respond:, and can do only one"},
         {"{ upstream: nope }", "3:17: routes[0].upstream: there is no upstream \"nope\""},
-        {"{ upstream: a:80 }", "3:17: routes[0].upstream: there is no upstream \"a:80\"; a URL begins with "
-                               "http://"},
-        {"{ upstream: https://a }", "3:17: routes[0].upstream: only http:// can be the scheme of an "
-                                    "upstream, not \"https://a\""},
-        {"{ upstream: http://a/b }", "3:17: routes[0].upstream: the URL of an upstream has no path; change "
-                                     "paths with strip: or rewrite: of the route"},
+        {"{ upstream: a:80 }",
+         "3:17: routes[0].upstream: there is no upstream \"a:80\"; a URL begins with "
+         "http://"},
+        {"{ upstream: https://a }",
+         "3:17: routes[0].upstream: only http:// can be the scheme of an "
+         "upstream, not \"https://a\""},
+        {"{ upstream: http://a/b }",
+         "3:17: routes[0].upstream: the URL of an upstream has no path; change "
+         "paths with strip: or rewrite: of the route"},
         {"{ upstream: http://a:0 }", "3:17: routes[0].upstream: \"http://a:0\" is no URL such as "
                                      "http://127.0.0.1:9001"},
         {"{ upstream: \"http://\" }", "3:17: routes[0].upstream: \"http://\" is no URL such as "
                                       "http://127.0.0.1:9001"},
         {"{ upstream: http://u@a }", "3:17: routes[0].upstream: \"http://u@a\" is no URL such as "
                                      "http://127.0.0.1:9001"},
-        {"{ respond: {}, strip: /a }", "3:5: routes[0]: strip: does nothing without upstream: or files:"},
+        {"{ respond: {}, strip: /a }",
+         "3:5: routes[0]: strip: does nothing without upstream: or files:"},
         {"{ respond: {}, retries: 1 }", "3:5: routes[0]: retries: does nothing without upstream:"},
         {"{ upstream: http://a, strip: /a, rewrite: /b }",
          "3:5: routes[0]: give strip: or rewrite:, not both"},
-        {"{ upstream: http://a, strip: a }", "3:34: routes[0].strip: must begin with \"/\", not \"a\""},
-        {"{ upstream: http://a, rewrite: \"/a b\" }", "3:36: routes[0].rewrite: a path holds no \" \""},
+        {"{ upstream: http://a, strip: a }",
+         "3:34: routes[0].strip: must begin with \"/\", not \"a\""},
+        {"{ upstream: http://a, rewrite: \"/a b\" }",
+         "3:36: routes[0].rewrite: a path holds no \" \""},
         {"{ upstream: http://a, host: \"a b\" }", "3:33: routes[0].host: \"a b\" is no host"},
-        {"{ upstream: http://a, priority: 1.5 }", "3:37: routes[0].priority: must be an integer, not "
-                                                  "\"1.5\""},
+        {"{ upstream: http://a, priority: 1.5 }",
+         "3:37: routes[0].priority: must be an integer, not "
+         "\"1.5\""},
         {"{ upstream: http://a, retries: 101 }", "3:36: routes[0].retries: must be at most 100"},
         {"{ upstream: http://a, limits: { header_count_max: 1 } }",
-         "3:37: routes[0].limits.header_count_max: cannot be set for a route: it counts before one is "
+         "3:37: routes[0].limits.header_count_max: cannot be set for a route: it counts before one "
+         "is "
          "chosen; set it in limits: of the listener, or of the whole gateway"},
         {"{ upstream: http://a, limits: { connections_max: 1 } }",
-         "3:37: routes[0].limits.connections_max: cannot be set for a route: it counts before one is "
+         "3:37: routes[0].limits.connections_max: cannot be set for a route: it counts before one "
+         "is "
          "chosen; set it in limits: of the whole gateway"},
         {"{ upstream: http://a, match: { path: /a, paths: /b } }",
          "3:34: routes[0].match: give path: or paths:, not both"},
@@ -354,38 +369,47 @@ static void route_faults(void **state)
         {"{ upstream: http://a, match: { path: [ /a, /a ] } }",
          "3:48: routes[0].match.path[1]: \"/a\" is given twice"},
         {"{ upstream: http://a, match: { path: \"/a*\" } }",
-         "3:42: routes[0].match.path: in a path \"*\" can only be the whole last segment: \"/a/*\"; use "
+         "3:42: routes[0].match.path: in a path \"*\" can only be the whole last segment: "
+         "\"/a/*\"; use "
          ":name for one segment, or a regex: \"~^/a\""},
         {"{ upstream: http://a, match: { path: \"/*/a\" } }",
-         "3:42: routes[0].match.path: in a path \"*\" can only be the whole last segment: \"/a/*\"; use "
+         "3:42: routes[0].match.path: in a path \"*\" can only be the whole last segment: "
+         "\"/a/*\"; use "
          ":name for one segment, or a regex: \"~^/a\""},
         {"{ upstream: http://a, match: { path: \"/:/a\" } }",
          "3:42: routes[0].match.path: \":\" is no name of a parameter"},
         {"{ upstream: http://a, match: { path: \"/:a/:a\" } }",
          "3:42: routes[0].match.path: the parameter \":a\" stands twice in the path"},
         {"{ upstream: http://a, match: { path: \"/a?b=1\" } }",
-         "3:42: routes[0].match.path: a path has no \"?\" and no \"#\"; parameters are matched by query: { "
+         "3:42: routes[0].match.path: a path has no \"?\" and no \"#\"; parameters are matched by "
+         "query: { "
          "name: value }"},
         {"{ upstream: http://a, match: { path: /a/../b } }",
-         "3:42: routes[0].match.path: \"/a/../b\" can never match: a path is brought to its normal form; "
+         "3:42: routes[0].match.path: \"/a/../b\" can never match: a path is brought to its normal "
+         "form; "
          "write \"/b\""},
         {"{ upstream: http://a, match: { path: /%61 } }",
-         "3:42: routes[0].match.path: \"/%61\" can never match: a path is brought to its normal form; "
+         "3:42: routes[0].match.path: \"/%61\" can never match: a path is brought to its normal "
+         "form; "
          "write \"/a\""},
         {"{ upstream: http://a, match: { path: \"/a%0\" } }",
          "3:42: routes[0].match.path: \"/a%0\" is no path"},
         {"{ upstream: http://a, match: { path: \"~\" } }",
          "3:42: routes[0].match.path: a regex is missing behind \"~\""},
         {"{ upstream: http://a, match: { hosts: [ a.b:80 ] } }",
-         "3:45: routes[0].match.hosts[0]: \"a.b:80\" is no host name; write it without a port: \"a.b\""},
+         "3:45: routes[0].match.hosts[0]: \"a.b:80\" is no host name; write it without a port: "
+         "\"a.b\""},
         {"{ upstream: http://a, match: { hosts: http://a } }",
-         "3:43: routes[0].match.hosts: \"http://a\" is no host name; write the host only, without scheme "
+         "3:43: routes[0].match.hosts: \"http://a\" is no host name; write the host only, without "
+         "scheme "
          "and path"},
         {"{ upstream: http://a, match: { hosts: \"a.*\" } }",
-         "3:43: routes[0].match.hosts: \"a.*\" is no host name; a \"*\" can only be the first label: "
+         "3:43: routes[0].match.hosts: \"a.*\" is no host name; a \"*\" can only be the first "
+         "label: "
          "\"*.example.com\""},
         {"{ upstream: http://a, match: { hosts: \xc3\xa4.de } }",
-         "3:43: routes[0].match.hosts: \"\xc3\xa4.de\" is no host name; write it in its ASCII form (xn--…)"},
+         "3:43: routes[0].match.hosts: \"\xc3\xa4.de\" is no host name; write it in its ASCII form "
+         "(xn--…)"},
         {"{ upstream: http://a, match: { hosts: a. } }",
          "3:43: routes[0].match.hosts: \"a.\" is no host name; write it without the last dot"},
         {"{ upstream: http://a, match: { hosts: [ A, a ] } }",
@@ -399,12 +423,14 @@ static void route_faults(void **state)
         {"{ upstream: http://a, match: { headers: { \"a b\": 1 } } }",
          "3:54: routes[0].match.headers[\"a b\"]: \"a b\" is no name of a header"},
         {"{ upstream: http://a, match: { headers: [ a ] } }",
-         "3:45: routes[0].match.headers: must be a map of header names to a text, \"~regex\", or \"*\", "
+         "3:45: routes[0].match.headers: must be a map of header names to a text, \"~regex\", or "
+         "\"*\", "
          "not a list"},
         {"{ upstream: http://a, match: { headers: { a: \"x\\ny\" } } }",
          "3:50: routes[0].match.headers.a: holds a control character (0x0a)"},
         {"{ upstream: http://a, match: { listen: nope } }",
-         "3:44: routes[0].match.listen: there is no listener \"nope\"; it is the name: of an item of "
+         "3:44: routes[0].match.listen: there is no listener \"nope\"; it is the name: of an item "
+         "of "
          "listen:, or its address"},
         {"{ upstream: http://a, match: { scheme: ftp } }",
          "3:44: routes[0].match.scheme: must be one of http, https, not \"ftp\""},
@@ -412,20 +438,30 @@ static void route_faults(void **state)
         {"{ respond: { status: 204, body: a } }",
          "3:16: routes[0].respond: an answer of status 204 has no body"},
         {"{ respond: { headers: { content-length: 5 } } }",
-         "3:45: routes[0].respond.headers.content-length: content-length is made by the gateway itself"},
+         "3:45: routes[0].respond.headers.content-length: content-length is made by the gateway "
+         "itself"},
         {"{ respond: { headers: { a: [ \"x\\ry\" ] } } }",
          "3:34: routes[0].respond.headers.a[0]: holds a control character (0x0d)"},
         {"{ respond: { content_type: a/b, headers: { Content-Type: c } } }",
          "3:16: routes[0].respond: give content_type: or a content-type in headers:, not both"},
         {"{ redirect: { to: /a, status: 304 } }",
          "3:35: routes[0].redirect.status: must be 301, 302, 303, 307 or 308, not 304"},
-        {"{ redirect: { status: 301 } }",
-         "3:17: routes[0].redirect: \"to\" is missing; it is a URL or path such as https://$host$path"},
-        {"{ redirect: /$pth }", "3:17: routes[0].redirect: \"$pth\" is none of $host, $path, $query; did "
-                                "you mean \"$path\"?"},
+        {"{ redirect: { status: 301 } }", "3:17: routes[0].redirect: \"to\" is missing; it is a "
+                                          "URL or path such as https://$host$path"},
+        {"{ redirect: /$pth }",
+         "3:17: routes[0].redirect: \"$pth\" is none of $host, $path, $query, "
+         "$scheme, and no parameter of the path; did you mean \"$path\"?"},
+        {"{ match: { path: /a/:ident }, redirect: /$id }",
+         "3:45: routes[0].redirect: \"$id\" is none of $host, $path, $query, $scheme, and no "
+         "parameter "
+         "of the path"},
+        {"{ redirect: /a$ }",
+         "3:17: routes[0].redirect: \"$\" is none of $host, $path, $query, $scheme, "
+         "and no parameter of the path"},
         {"{ redirect: \"/a b\" }", "3:17: routes[0].redirect: a location holds no spaces"},
         {"{ files: /dev/null }", "3:14: routes[0].files: /dev/null is no folder"},
-        {"{ files: /no/such }", "3:14: routes[0].files: the folder /no/such: No such file or directory"},
+        {"{ files: /no/such }",
+         "3:14: routes[0].files: the folder /no/such: No such file or directory"},
         {"{ files: { root: /tmp, index: a/b } }",
          "3:35: routes[0].files.index: must be the name of a file, without \"/\""},
         {"{ name: a, upstream: http://a }\n  - { name: a, upstream: http://a }",
@@ -438,9 +474,10 @@ static void route_faults(void **state)
 
         snprintf(yaml, sizeof(yaml), LISTEN "routes:\n  - %s\n", rows[i].yaml);
         if (rows[i].report == NULL) {
-            expect_report(yaml, "t.yaml:3:5: routes[0]: needs one of upstream:, respond:, redirect:, "
-                                "files:\nt.yaml:3:7: routes[0].upstrem: unknown key; did you mean "
-                                "\"upstream\"?\n");
+            expect_report(yaml,
+                          "t.yaml:3:5: routes[0]: needs one of upstream:, respond:, redirect:, "
+                          "files:\nt.yaml:3:7: routes[0].upstrem: unknown key; did you mean "
+                          "\"upstream\"?\n");
             continue;
         }
         snprintf(report, sizeof(report), "t.yaml:%s\n", rows[i].report);
@@ -458,19 +495,22 @@ static void upstream_faults(void **state)
         {"a: 127.0.0.1:80", "2:17: upstreams.a: must be a map with targets:, not a string"},
         {"a: { targets: [] }", "2:28: upstreams.a.targets: at least one target is needed"},
         {"a: { targets: \"::1:80\" }",
-         "2:28: upstreams.a.targets: must be host:port such as 127.0.0.1:9001, api.internal:80, not "
+         "2:28: upstreams.a.targets: must be host:port such as 127.0.0.1:9001, api.internal:80, "
+         "not "
          "\"::1:80\"; an IPv6 address stands in brackets: \"[::1]:8080\""},
-        {"a: { targets: http://b }", "2:28: upstreams.a.targets: must be host:port such as 127.0.0.1:9001, "
-                                     "api.internal:80, not \"http://b\"; write host and port only"},
-        {"a: { targets: b:99999 }", "2:28: upstreams.a.targets: must be host:port such as 127.0.0.1:9001, "
-                                    "api.internal:80, not \"b:99999\""},
+        {"a: { targets: http://b }",
+         "2:28: upstreams.a.targets: must be host:port such as 127.0.0.1:9001, "
+         "api.internal:80, not \"http://b\"; write host and port only"},
+        {"a: { targets: b:99999 }",
+         "2:28: upstreams.a.targets: must be host:port such as 127.0.0.1:9001, "
+         "api.internal:80, not \"b:99999\""},
         {"a: { targets: [ b, b:80 ] }",
          "2:33: upstreams.a.targets[1]: \"b:80\" is given twice; give it a weight instead"},
         {"a: { targets: { address: b, weight: 0 } }",
          "2:50: upstreams.a.targets.weight: must be at least 1"},
-        {"a: { targets: { weight: 1 } }",
-         "2:28: upstreams.a.targets: \"address\" is missing; it is host:port such as 127.0.0.1:9001, "
-         "api.internal:80"},
+        {"a: { targets: { weight: 1 } }", "2:28: upstreams.a.targets: \"address\" is missing; it "
+                                          "is host:port such as 127.0.0.1:9001, "
+                                          "api.internal:80"},
         {"a: { targets: b, balance: ewma }",
          "2:40: upstreams.a.balance: must be one of round_robin, not \"ewma\""},
         {"\"http://x\": { targets: b }",
@@ -555,18 +595,24 @@ static void binding_faults(void **state)
         {"{ a: 1 }", "2:10: plugins: must be a list, not a map; write \"- \" before each plugin"},
         {"[ { a: {}, whne: x } ]", "2:21: plugins[0]: a binding has one plugin, not both \"a\" and "
                                    "\"whne\"; did you mean \"when\" by \"whne\"?"},
-        {"[ { cors: {}, gzip: {} } ]", "2:24: plugins[0]: a binding has one plugin, not both \"cors\" and "
-                                       "\"gzip\"; begin each plugin with \"- \""},
+        {"[ { cors: {}, gzip: {} } ]",
+         "2:24: plugins[0]: a binding has one plugin, not both \"cors\" and "
+         "\"gzip\"; begin each plugin with \"- \""},
         {"[ { when: x } ]", "2:12: plugins[0]: names no plugin; write \"- plugin-name: { … }\""},
-        {"[ [ a ] ]", "2:12: plugins[0]: must be the name of a plugin, or a map with it, not a list"},
-        {"[ a/b ]", "2:12: plugins[0]: \"a/b\" is no name of a plugin; names have letters, digits, - and _"},
+        {"[ [ a ] ]",
+         "2:12: plugins[0]: must be the name of a plugin, or a map with it, not a list"},
+        {"[ a/b ]",
+         "2:12: plugins[0]: \"a/b\" is no name of a plugin; names have letters, digits, - and _"},
         {"[ ../b: {} ]", NULL},
         {"[ a, a ]", "2:15: plugins[1]: \"a\" is given twice; give one of them an id:"},
-        {"[ { a: {}, on_error: retry } ]", "2:31: plugins[0].on_error: must be one of fail, skip, not "
-                                           "\"retry\""},
-        {"[ { a: {}, before: { b: 1 } } ]", "2:29: plugins[0].before: must be names of plugins, not a map"},
-        {"[ { a: {}, deadline: 5 } ]", "2:31: plugins[0].deadline: must be a duration such as 250ms, 5s, "
-                                       "1h, not \"5\"; give a unit: 5s or 5ms"},
+        {"[ { a: {}, on_error: retry } ]",
+         "2:31: plugins[0].on_error: must be one of fail, skip, not "
+         "\"retry\""},
+        {"[ { a: {}, before: { b: 1 } } ]",
+         "2:29: plugins[0].before: must be names of plugins, not a map"},
+        {"[ { a: {}, deadline: 5 } ]",
+         "2:31: plugins[0].deadline: must be a duration such as 250ms, 5s, "
+         "1h, not \"5\"; give a unit: 5s or 5ms"},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -603,12 +649,18 @@ static void route_hashes(void **state)
     uint64_t hash = hash_of("  - { name: a, upstream: http://a, plugins: [ x: { y: 1 } ] }\n", 0);
 
     /* Neither its place nor the order of its keys matters. */
-    assert_int_equal(hash, hash_of("  - respond: {}\n\n\n  - upstream: http://a\n    name: a\n    plugins:\n"
-                                   "      - x:\n          y: 1\n", 1));
-    assert_int_not_equal(hash, hash_of("  - { name: a, upstream: http://a, plugins: [ x: { y: 2 } ] }\n", 0));
-    assert_int_not_equal(hash, hash_of("  - { name: a, upstream: http://a, plugins: [ x: { z: 1 } ] }\n", 0));
-    assert_int_not_equal(hash, hash_of("  - { name: a, upstream: http://b, plugins: [ x: { y: 1 } ] }\n", 0));
-    assert_int_not_equal(hash, hash_of("  - { name: a, upstream: http://a, plugins: [ x: { y: [] } ] }\n", 0));
+    assert_int_equal(
+        hash, hash_of("  - respond: {}\n\n\n  - upstream: http://a\n    name: a\n    plugins:\n"
+                      "      - x:\n          y: 1\n",
+                      1));
+    assert_int_not_equal(
+        hash, hash_of("  - { name: a, upstream: http://a, plugins: [ x: { y: 2 } ] }\n", 0));
+    assert_int_not_equal(
+        hash, hash_of("  - { name: a, upstream: http://a, plugins: [ x: { z: 1 } ] }\n", 0));
+    assert_int_not_equal(
+        hash, hash_of("  - { name: a, upstream: http://b, plugins: [ x: { y: 1 } ] }\n", 0));
+    assert_int_not_equal(
+        hash, hash_of("  - { name: a, upstream: http://a, plugins: [ x: { y: [] } ] }\n", 0));
     assert_int_not_equal(hash_of("  - { upstream: http://a, plugins: [ x: { y: [] } ] }\n", 0),
                          hash_of("  - { upstream: http://a, plugins: [ x: { y: {} } ] }\n", 0));
     assert_int_not_equal(hash_of("  - { upstream: http://a, plugins: [ x, y ] }\n", 0),
@@ -627,12 +679,13 @@ static void made_names_differ(void **state)
 
 static void all_faults_at_once_sorted(void **state)
 {
-    expect_report("routes:\n  - upstream: http://a\n    retries: x\nwatchdog: 1\nlisten: 80\n",
-                  "t.yaml:3:14: routes[0].retries: must be an integer, not \"x\"\n"
-                  "t.yaml:4:11: watchdog: must be a duration such as 250ms, 5s, 1h, not \"1\"; give a unit: "
-                  "1s or 1ms\n"
-                  "t.yaml:5:9: listen: must be an address such as 0.0.0.0:8080, \"[::1]:8080\", unix:/path, "
-                  "not \"80\"; write 0.0.0.0:80\n");
+    expect_report(
+        "routes:\n  - upstream: http://a\n    retries: x\nwatchdog: 1\nlisten: 80\n",
+        "t.yaml:3:14: routes[0].retries: must be an integer, not \"x\"\n"
+        "t.yaml:4:11: watchdog: must be a duration such as 250ms, 5s, 1h, not \"1\"; give a unit: "
+        "1s or 1ms\n"
+        "t.yaml:5:9: listen: must be an address such as 0.0.0.0:8080, \"[::1]:8080\", unix:/path, "
+        "not \"80\"; write 0.0.0.0:80\n");
 }
 
 static void more_faults_than_kept(void **state)
@@ -664,11 +717,12 @@ static void report_as_json(void **state)
     gw_report_warn(&l.report, (struct gw_where){0, 1, 1}, GW_STR("listen"), "so %s", "so");
     gw_report_json(&l.report, &json);
     gw_buf_add(&json, "", 1);
-    assert_string_equal(json.data,
-                        "{\"ok\":false,\"faults\":[{\"file\":\"t.yaml\",\"line\":2,\"column\":1,\"path\":"
-                        "\"wokers\",\"message\":\"unknown key\",\"hint\":\"did you mean \\\"workers\\\"?\"}],"
-                        "\"warnings\":[{\"file\":\"t.yaml\",\"line\":1,\"column\":1,\"path\":\"listen\","
-                        "\"message\":\"so so\"}],\"left_off\":0}");
+    assert_string_equal(
+        json.data,
+        "{\"ok\":false,\"faults\":[{\"file\":\"t.yaml\",\"line\":2,\"column\":1,\"path\":"
+        "\"wokers\",\"message\":\"unknown key\",\"hint\":\"did you mean \\\"workers\\\"?\"}],"
+        "\"warnings\":[{\"file\":\"t.yaml\",\"line\":1,\"column\":1,\"path\":\"listen\","
+        "\"message\":\"so so\"}],\"left_off\":0}");
     gw_buf_fini(&json);
     unload(&l);
 }
@@ -712,7 +766,8 @@ static void empty_sections_are_fine(void **state)
 {
     struct loaded l;
 
-    load(&l, LISTEN "routes:\nupstreams:\nplugins:\nshared:\nlimits:\nlog:\ninclude:\nplugin_paths:\n");
+    load(&l,
+         LISTEN "routes:\nupstreams:\nplugins:\nshared:\nlimits:\nlog:\ninclude:\nplugin_paths:\n");
     assert_int_equal(conf_of(&l)->routes.len, 0);
     unload(&l);
 }

@@ -83,7 +83,8 @@ static void good_confs(void **state)
         {"{ type: object, additionalProperties: { type: integer } }", "x: 1", "{\"x\":1}"},
         {"{ type: object, properties: {}, additionalProperties: true }", "x: 1", "{\"x\":1}"},
         {P("a: { type: string, enum: [ x, 5 ] }"), "a: x", "{\"a\":\"x\"}"},
-        {P("a: { minimum: 1, maximum: 3, exclusiveMinimum: 0, exclusiveMaximum: 4 }"), "a: 3", "{\"a\":3}"},
+        {P("a: { minimum: 1, maximum: 3, exclusiveMinimum: 0, exclusiveMaximum: 4 }"), "a: 3",
+         "{\"a\":3}"},
         {P("a: { type: string, minLength: 1, maxLength: 2 }"), "a: \xc3\xa4\xc3\xa4",
          "{\"a\":\"\xc3\xa4\xc3\xa4\"}"},
         {P("a: { type: string, pattern: \"^[a-z]+$\" }"), "a: abc", "{\"a\":\"abc\"}"},
@@ -115,13 +116,15 @@ static void bad_confs(void **state)
         {P("a: { type: integer }"), "a: \"5\"",
          "t:1:4: jwt.a: must be an integer, not a string; write 5 without quotes\n"},
         {P("a: { type: integer }"), "a: 1.5", "t:1:4: jwt.a: must be an integer, not a number\n"},
-        {P("a: { type: boolean }"), "a: yes", "t:1:4: jwt.a: must be true or false, not a string\n"},
+        {P("a: { type: boolean }"), "a: yes",
+         "t:1:4: jwt.a: must be true or false, not a string\n"},
         {P("a: { type: number }"), "a: .inf", "t:1:4: jwt.a: must be a number, not infinite\n"},
         {P("a: { type: string }"), "a:", "t:1:3: jwt.a: must be a string, not empty\n"},
         {P("a: { type: string }"), "a: [ x ]", "t:1:4: jwt.a: must be a string, not a list\n"},
         {P("a: { type: [ string, array ] }"), "a: {}",
          "t:1:4: jwt.a: must be a string or a list, not a map\n"},
-        {P("issuer: {}, audience: {}"), "isuer: x", "t:1:1: jwt.isuer: unknown key; did you mean \"issuer\"?\n"},
+        {P("issuer: {}, audience: {}"), "isuer: x",
+         "t:1:1: jwt.isuer: unknown key; did you mean \"issuer\"?\n"},
         {P("a: {}"), "zzz: x", "t:1:1: jwt.zzz: unknown key\n"},
         {P("a: { type: object, properties: { bar: {} } }"), "a:\n  baz: 1",
          "t:2:3: jwt.a.baz: unknown key; did you mean \"bar\"?\n"},
@@ -137,16 +140,22 @@ static void bad_confs(void **state)
         {P("a: { exclusiveMinimum: 1 }"), "a: 1", "t:1:4: jwt.a: must be more than 1\n"},
         {P("a: { exclusiveMaximum: 1 }"), "a: 1", "t:1:4: jwt.a: must be less than 1\n"},
         {P("a: { type: string, minLength: 1 }"), "a: ''", "t:1:4: jwt.a: must not be empty\n"},
-        {P("a: { type: string, minLength: 3 }"), "a: ab", "t:1:4: jwt.a: must have at least 3 characters\n"},
-        {P("a: { type: string, maxLength: 1 }"), "a: ab", "t:1:4: jwt.a: must have at most 1 characters\n"},
-        {P("a: { type: string, pattern: \"^x\" }"), "a: ab", "t:1:4: jwt.a: must fit the pattern ^x\n"},
-        {P("a: { type: array, minItems: 2 }"), "a: [ 1 ]", "t:1:4: jwt.a: must have at least 2 items\n"},
-        {P("a: { type: array, maxItems: 0 }"), "a: [ 1 ]", "t:1:4: jwt.a: must have at most 0 items\n"},
+        {P("a: { type: string, minLength: 3 }"), "a: ab",
+         "t:1:4: jwt.a: must have at least 3 characters\n"},
+        {P("a: { type: string, maxLength: 1 }"), "a: ab",
+         "t:1:4: jwt.a: must have at most 1 characters\n"},
+        {P("a: { type: string, pattern: \"^x\" }"), "a: ab",
+         "t:1:4: jwt.a: must fit the pattern ^x\n"},
+        {P("a: { type: array, minItems: 2 }"), "a: [ 1 ]",
+         "t:1:4: jwt.a: must have at least 2 items\n"},
+        {P("a: { type: array, maxItems: 0 }"), "a: [ 1 ]",
+         "t:1:4: jwt.a: must have at most 0 items\n"},
         {"{ type: object, additionalProperties: { type: integer } }", "b: x",
          "t:1:4: jwt.b: must be an integer, not a string\n"},
         {P("a: {}"), "[ 1 ]", "t:1:1: jwt: the conf of a plugin must be a map, not a list\n"},
         {NULL, "a: 1", "t:1:1: jwt: this plugin takes no conf\n"},
-        {P("a: { type: string, pattern: \"^(a+)+$\" }"), "a: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab",
+        {P("a: { type: string, pattern: \"^(a+)+$\" }"),
+         "a: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab",
          "t:1:4: jwt.a: must fit the pattern ^(a+)+$ (which is too expensive to match)\n"},
     };
 
@@ -167,26 +176,33 @@ static void schemas_that_are_refused(void **state)
         const char *schema;
         const char *report;
     } rows[] = {
-        {"{ type: object, anyOf: [] }",
-         "t:1:24: jwt.anyOf: this keyword of JSON Schema is not supported; check it in init() of the "
-         "plugin\n"},
-        {P("a: { defualt: 1 }"), "t:1:45: jwt.properties.a.defualt: this keyword of JSON Schema is not "
-                                 "supported; did you mean \"default\"?\n"},
+        {"{ type: object, anyOf: [] }", "t:1:24: jwt.anyOf: this keyword of JSON Schema is not "
+                                        "supported; check it in init() of the "
+                                        "plugin\n"},
+        {P("a: { defualt: 1 }"),
+         "t:1:45: jwt.properties.a.defualt: this keyword of JSON Schema is not "
+         "supported; did you mean \"default\"?\n"},
         {P("a: { type: strin }"), "t:1:42: jwt.properties.a.type: \"strin\" is no type\n"},
-        {P("a: { type: [] }"), "t:1:42: jwt.properties.a.type: must be the name of a type, or a list of "
-                               "them\n"},
-        {P("a: { type: [ string, x ] }"), "t:1:42: jwt.properties.a.type: must be a list of names of types\n"},
+        {P("a: { type: [] }"),
+         "t:1:42: jwt.properties.a.type: must be the name of a type, or a list of "
+         "them\n"},
+        {P("a: { type: [ string, x ] }"),
+         "t:1:42: jwt.properties.a.type: must be a list of names of types\n"},
         {P("a: { minimum: x }"), "t:1:45: jwt.properties.a.minimum: must be a number\n"},
-        {P("a: { maxItems: -1 }"), "t:1:46: jwt.properties.a.maxItems: must be an integer that is not "
-                                   "negative\n"},
+        {P("a: { maxItems: -1 }"),
+         "t:1:46: jwt.properties.a.maxItems: must be an integer that is not "
+         "negative\n"},
         {P("a: { pattern: \"(\" }"), NULL},
         {P("a: 5"), "t:1:34: jwt.properties.a: a schema must be a map, not an integer\n"},
         {P("a: { type: integer, default: x }"),
          "t:1:60: jwt.properties.a.default: must be an integer, not a string\n"},
-        {P("a: { enum: [ x ], default: y }"), "t:1:58: jwt.properties.a.default: must be one of \"x\"\n"},
+        {P("a: { enum: [ x ], default: y }"),
+         "t:1:58: jwt.properties.a.default: must be one of \"x\"\n"},
         {P("a: { enum: [] }"), "t:1:42: jwt.properties.a.enum: must be a list of values\n"},
-        {P("a: { items: [ {} ] }"), "t:1:43: jwt.properties.a.items: a schema must be a map, not a list\n"},
-        {"{ type: string }", "t:1:9: jwt: the conf of a plugin is a map: the type must be \"object\"\n"},
+        {P("a: { items: [ {} ] }"),
+         "t:1:43: jwt.properties.a.items: a schema must be a map, not a list\n"},
+        {"{ type: string }",
+         "t:1:9: jwt: the conf of a plugin is a map: the type must be \"object\"\n"},
         {"{ required: a }", "t:1:13: jwt.required: must be a list of names\n"},
         {"{ properties: [ a ] }", "t:1:15: jwt.properties: must be a map of names to schemas\n"},
         {"[ 1 ]", "t:1:1: jwt: a schema must be a map, not a list\n"},
@@ -229,9 +245,10 @@ static void schemas_from_lua(void **state)
     gw_buf_clear(&json);
     gw_schema_json(schema, &json);
     gw_buf_add(&json, "", 1);
-    assert_string_equal(json.data,
-                        "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"array\",\"default\":[]}},"
-                        "\"required\":[],\"additionalProperties\":false}");
+    assert_string_equal(
+        json.data,
+        "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"array\",\"default\":[]}},"
+        "\"required\":[],\"additionalProperties\":false}");
     gw_buf_fini(&json);
     gw_report_fini(&report);
     gw_arena_fini(&arena);
@@ -267,7 +284,8 @@ static void expanded_values(void **state)
     int64_t number;
 
     gw_report_init(&report);
-    assert_int_equal(gw_yaml_parse(&arena, 0, GW_STR(P("port: { type: integer }")), &report, &schema), GW_OK);
+    assert_int_equal(
+        gw_yaml_parse(&arena, 0, GW_STR(P("port: { type: integer }")), &report, &schema), GW_OK);
     port->expanded = true;
     gw_node_set(&arena, value, GW_STR("port"), port);
     assert_int_equal(gw_schema_check(schema, &value, &at), GW_OK);
@@ -279,9 +297,12 @@ static void expanded_values(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_confs),       cmocka_unit_test(bad_confs),
-        cmocka_unit_test(schemas_that_are_refused), cmocka_unit_test(schemas_from_lua),
-        cmocka_unit_test(deep_schemas),     cmocka_unit_test(expanded_values),
+        cmocka_unit_test(good_confs),
+        cmocka_unit_test(bad_confs),
+        cmocka_unit_test(schemas_that_are_refused),
+        cmocka_unit_test(schemas_from_lua),
+        cmocka_unit_test(deep_schemas),
+        cmocka_unit_test(expanded_values),
     };
 
     return cmocka_run_group_tests_name("conf schema", tests, NULL, NULL);

@@ -25,9 +25,9 @@ struct loaded {
 /* The environment of the tests: what they need is here, and nothing else. */
 static inline const char *test_env(const char *name, void *arg)
 {
-    static const char *const values[][2] = {{"PORT", "8081"},    {"EMPTY", ""}, {"HOSTNAME_X", "a.example"},
-                                            {"FLAG", "true"},    {"TIME", "3s"}, {"LATIN1", "\xe4"},
-                                            {"TRICK", "${PORT}"}};
+    static const char *const values[][2] = {
+        {"PORT", "8081"}, {"EMPTY", ""},      {"HOSTNAME_X", "a.example"}, {"FLAG", "true"},
+        {"TIME", "3s"},   {"LATIN1", "\xe4"}, {"TRICK", "${PORT}"}};
 
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
         if (strcmp(values[i][0], name) == 0)
@@ -43,9 +43,9 @@ static inline void load_file(struct loaded *l, const char *path, const char *tex
     gw_image_init(&l->image);
     gw_conf_source_init(&l->source);
     gw_report_init(&l->report);
-    l->rc = text == NULL
-                ? gw_conf_load(path, &options, &l->image, &l->source, &l->report)
-                : gw_conf_load_text(path, gw_str_c(text), &options, &l->image, &l->source, &l->report);
+    l->rc = text == NULL ? gw_conf_load(path, &options, &l->image, &l->source, &l->report)
+                         : gw_conf_load_text(path, gw_str_c(text), &options, &l->image, &l->source,
+                                             &l->report);
     gw_report_text(&l->report, &buf);
     gw_buf_add(&buf, "", 1);
     l->text = strdup(buf.data + buf.from);

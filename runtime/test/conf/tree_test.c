@@ -144,12 +144,19 @@ static void distances(void **state)
     static const struct {
         const char *a, *b;
         uint32_t distance;
-    } rows[] = {{"", "", 0},           {"a", "", 1},         {"", "abc", 3},      {"timeout", "timout", 1},
-                {"ab", "ba", 1},       {"a-b", "a_b", 0},    {"abc", "axc", 1},   {"kitten", "sitting", 3},
+    } rows[] = {{"", "", 0},
+                {"a", "", 1},
+                {"", "abc", 3},
+                {"timeout", "timout", 1},
+                {"ab", "ba", 1},
+                {"a-b", "a_b", 0},
+                {"abc", "axc", 1},
+                {"kitten", "sitting", 3},
                 {"listen", "listne", 1}};
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        assert_int_equal(gw_edit_distance(gw_str_c(rows[i].a), gw_str_c(rows[i].b)), rows[i].distance);
+        assert_int_equal(gw_edit_distance(gw_str_c(rows[i].a), gw_str_c(rows[i].b)),
+                         rows[i].distance);
 }
 
 static void suggestions(void **state)
@@ -157,8 +164,9 @@ static void suggestions(void **state)
     static const char *const words[] = {"timeout", "retries", "upstream", "strip"};
     static const struct {
         const char *word, *best;
-    } rows[] = {{"timout", "timeout"}, {"retry", NULL}, {"retris", "retries"}, {"upstraem", "upstream"},
-                {"x", NULL},           {"", NULL},      {"completely", NULL},  {"strip_", "strip"}};
+    } rows[] = {{"timout", "timeout"},    {"retry", NULL},    {"retris", "retries"},
+                {"upstraem", "upstream"}, {"x", NULL},        {"", NULL},
+                {"completely", NULL},     {"strip_", "strip"}};
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct gw_suggest suggest;

@@ -11,10 +11,20 @@ static void durations(void **state)
     static const struct {
         const char *text;
         uint64_t ms;
-    } good[] = {{"0", 0},          {"250ms", 250},    {"5s", 5000},   {"3m", 180000},
-                {"1h", 3600000},   {"2d", 172800000}, {"0s", 0},      {"007s", 7000}};
-    static const char *const bad[] = {"",   "s",   "5",  "-1s",  "1.5s",   "5 s", "5S",
-                                      "5w", "1h30m", "ms", "0x5s", "99999999999999999999s",
+    } good[] = {{"0", 0},        {"250ms", 250},    {"5s", 5000}, {"3m", 180000},
+                {"1h", 3600000}, {"2d", 172800000}, {"0s", 0},    {"007s", 7000}};
+    static const char *const bad[] = {"",
+                                      "s",
+                                      "5",
+                                      "-1s",
+                                      "1.5s",
+                                      "5 s",
+                                      "5S",
+                                      "5w",
+                                      "1h30m",
+                                      "ms",
+                                      "0x5s",
+                                      "99999999999999999999s",
                                       "18446744073709551615d"};
     uint64_t ms;
 
@@ -31,10 +41,16 @@ static void sizes(void **state)
     static const struct {
         const char *text;
         uint64_t bytes;
-    } good[] = {{"0", 0},         {"100", 100},          {"16k", 16384},
-                {"16K", 16384},   {"8m", 8 << 20},       {"1g", 1 << 30},
-                {"4G", 4ull << 30}};
-    static const char *const bad[] = {"", "k", "-1", "1.5k", "16kb", "16 k", "1t", "18446744073709551616",
+    } good[] = {{"0", 0},        {"100", 100},    {"16k", 16384},    {"16K", 16384},
+                {"8m", 8 << 20}, {"1g", 1 << 30}, {"4G", 4ull << 30}};
+    static const char *const bad[] = {"",
+                                      "k",
+                                      "-1",
+                                      "1.5k",
+                                      "16kb",
+                                      "16 k",
+                                      "1t",
+                                      "18446744073709551616",
                                       "18446744073709551615k"};
     uint64_t bytes;
 
@@ -51,7 +67,8 @@ static void rates(void **state)
     static const struct {
         const char *text;
         uint32_t rate;
-    } good[] = {{"100/s", 100}, {"16k/s", 16384}, {"60/m", 1}, {"61/m", 2}, {"0", 0}, {"1g/d", 12428}};
+    } good[] = {{"100/s", 100}, {"16k/s", 16384}, {"60/m", 1},
+                {"61/m", 2},    {"0", 0},         {"1g/d", 12428}};
     static const char *const bad[] = {"100", "/s", "100/", "100/x", "-1/s", "8g/s"};
 
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
@@ -85,42 +102,53 @@ static void refusals(void **state)
         {"workers: 0", "2:10: workers: must be at least 1"},
         {"workers: 1025", "2:10: workers: must be at most 1024"},
         {"workers: many", "2:10: workers: must be auto or an integer, not \"many\""},
-        {"workers: \"2\"", "2:10: workers: must be auto or an integer, not a text in quotes; write 2"},
+        {"workers: \"2\"",
+         "2:10: workers: must be auto or an integer, not a text in quotes; write 2"},
         {"workers: [2]", "2:10: workers: must be auto or an integer, not a list"},
         {"workers:", "2:9: workers: is empty; write auto or an integer, or leave the key out"},
-        {"watchdog: 5", "2:11: watchdog: must be a duration such as 250ms, 5s, 1h, not \"5\"; give a "
-                        "unit: 5s or 5ms"},
+        {"watchdog: 5",
+         "2:11: watchdog: must be a duration such as 250ms, 5s, 1h, not \"5\"; give a "
+         "unit: 5s or 5ms"},
         {"watchdog: 99ms", "2:11: watchdog: must be at least 100ms"},
         {"watchdog: 2h", "2:11: watchdog: must be at most 1h"},
         {"watchdog: {}", "2:11: watchdog: must be a duration such as 250ms, 5s, 1h, not a map"},
-        {"memory_max: 1kb", "2:13: memory_max: must be a size such as 512, 16k, 8m, 1g, not \"1kb\"; the "
-                            "units are k, m and g (of 1024)"},
+        {"memory_max: 1kb",
+         "2:13: memory_max: must be a size such as 512, 16k, 8m, 1g, not \"1kb\"; the "
+         "units are k, m and g (of 1024)"},
         {"script: { heap_max: 1m }", "2:21: script.heap_max: must be at least 8m"},
         {"underscores_in_headers: yes", "2:25: underscores_in_headers: must be true or false, not "
                                         "\"yes\"; in YAML 1.2 this is a text: write true"},
         {"underscores_in_headers: Off", "2:25: underscores_in_headers: must be true or false, not "
                                         "\"Off\"; in YAML 1.2 this is a text: write false"},
-        {"underscores_in_headers: 'true'", "2:25: underscores_in_headers: must be true or false, not "
-                                           "\"true\"; write it without quotes"},
+        {"underscores_in_headers: 'true'",
+         "2:25: underscores_in_headers: must be true or false, not "
+         "\"true\"; write it without quotes"},
         {"log: { level: wran }", "2:15: log.level: must be one of debug, info, warn, error, not "
                                  "\"wran\"; did you mean \"warn\"?"},
         {"log: info", "2:6: log: must be a map of keys, not a string"},
         {"user: \"\"", "2:7: user: must not be empty"},
         {"user: \"a\\tb\"", "2:7: user: holds a control character (0x09)"},
-        {"forwarded: { via: \"a b\" }", "2:19: forwarded.via: must be a word of letters, digits and "
-                                        "-_., not \"a b\""},
+        {"forwarded: { via: \"a b\" }",
+         "2:19: forwarded.via: must be a word of letters, digits and "
+         "-_., not \"a b\""},
         {"forwarded: { trust: [ 10.0.0.0/33 ] }", NULL},
-        {"dns: { servers: [ localhost ] }", "2:19: dns.servers[0]: must be addresses such as 127.0.0.1, "
-                                            "\"[::1]:5353\", not \"localhost\""},
-        {"dns: { servers: [] }", "2:17: dns.servers: is an empty list; leave the key out to take everything"},
+        {"dns: { servers: [ localhost ] }",
+         "2:19: dns.servers[0]: must be addresses such as 127.0.0.1, "
+         "\"[::1]:5353\", not \"localhost\""},
+        {"dns: { servers: [] }",
+         "2:17: dns.servers: is an empty list; leave the key out to take everything"},
         {"shared: { a: 63k }", "2:14: shared.a: must be at least 64k"},
-        {"shared: { \"a b\": 64k }", "2:18: shared[\"a b\"]: \"a b\" is no name of a dictionary; 1 to 63 "
-                                     "letters, digits, - and _"},
-        {"shared: { a: { evict: never } }", "2:14: shared.a: \"size\" is missing; it is a size such as "
-                                            "512, 16k, 8m, 1g"},
-        {"shared: { a: { size: 1m, evict: no } }", "2:33: shared.a.evict: must be one of lru, never, not "
-                                                   "\"no\""},
-        {"plugin_paths: [ /no/such/folder ]", "2:17: plugin_paths[0]: /no/such/folder is no folder"},
+        {"shared: { \"a b\": 64k }",
+         "2:18: shared[\"a b\"]: \"a b\" is no name of a dictionary; 1 to 63 "
+         "letters, digits, - and _"},
+        {"shared: { a: { evict: never } }",
+         "2:14: shared.a: \"size\" is missing; it is a size such as "
+         "512, 16k, 8m, 1g"},
+        {"shared: { a: { size: 1m, evict: no } }",
+         "2:33: shared.a.evict: must be one of lru, never, not "
+         "\"no\""},
+        {"plugin_paths: [ /no/such/folder ]",
+         "2:17: plugin_paths[0]: /no/such/folder is no folder"},
         {"wokers: 2", "2:1: wokers: unknown key; did you mean \"workers\"?"},
         {"listne: 1", "2:1: listne: unknown key; did you mean \"listen\"?"},
         {"qqqqqq: 1", NULL},
@@ -150,7 +178,8 @@ static void addresses(void **state)
     const struct gw_conf *conf;
     const struct gw_conf_listener *listeners;
 
-    load(&l, "listen: [ 0.0.0.0:8080, \"[::1]:0\", unix:run/a.sock, { address: unix:/b.sock, name: b } ]\n");
+    load(&l, "listen: [ 0.0.0.0:8080, \"[::1]:0\", unix:run/a.sock, { address: unix:/b.sock, name: "
+             "b } ]\n");
     conf = conf_of(&l);
     assert_int_equal(conf->listeners.len, 4);
     listeners = GW_ITEMS(conf, conf->listeners, struct gw_conf_listener);
@@ -177,8 +206,9 @@ static void bad_addresses(void **state)
     } rows[] = {
         {"listen: 8080\n", "1:9: listen: must be an address such as 0.0.0.0:8080, \"[::1]:8080\", "
                            "unix:/path, not \"8080\"; write 0.0.0.0:8080"},
-        {"listen: localhost:80\n", "1:9: listen: \"localhost\" is no address; names are not resolved "
-                                   "here: write 127.0.0.1, 0.0.0.0 or [::]"},
+        {"listen: localhost:80\n",
+         "1:9: listen: \"localhost\" is no address; names are not resolved "
+         "here: write 127.0.0.1, 0.0.0.0 or [::]"},
         {"listen: 1.2.3.4:65536\n", "1:9: listen: must be an address such as 0.0.0.0:8080, "
                                     "\"[::1]:8080\", unix:/path, not \"1.2.3.4:65536\""},
         {"listen: \"::1:80\"\n", "1:9: listen: must be an address such as 0.0.0.0:8080, "
@@ -196,7 +226,8 @@ static void bad_addresses(void **state)
         {"listen:\n  - { address: 1.2.3.4:80, name: b }\n  - { address: 1.2.3.4:81, name: b }\n",
          "3:5: listen[1]: there are two listeners of the name \"b\""},
         {"listen: { address: 1.2.3.4:80, limits: { connections_max: 1 } }\n",
-         "1:42: listen.limits.connections_max: cannot be set for a listener: it counts before one is "
+         "1:42: listen.limits.connections_max: cannot be set for a listener: it counts before one "
+         "is "
          "chosen; set it in limits: of the whole gateway"},
     };
 
@@ -232,12 +263,14 @@ static void long_socket_paths(void **state)
     path[108] = '\0';
     snprintf(yaml, sizeof(yaml), LISTEN "control: %s\n", path);
     load(&l, yaml);
-    assert_non_null(strstr(l.text, "t.yaml:2:10: control: the path of a socket has at most 107 bytes"));
+    assert_non_null(
+        strstr(l.text, "t.yaml:2:10: control: the path of a socket has at most 107 bytes"));
     unload(&l);
 
     snprintf(yaml, sizeof(yaml), "listen: unix:%s\n", path);
     load(&l, yaml);
-    assert_non_null(strstr(l.text, "t.yaml:1:9: listen: the path of a unix socket has 1 to 107 bytes"));
+    assert_non_null(
+        strstr(l.text, "t.yaml:1:9: listen: the path of a unix socket has 1 to 107 bytes"));
     unload(&l);
 }
 
@@ -272,22 +305,28 @@ static void environment(void **state)
     expect_report(LISTEN "user: \"a${\"\n",
                   "t.yaml:2:7: user: \"${\" is not closed by \"}\" in \"a${\"; write $${ for the "
                   "characters ${\n");
-    expect_report(LISTEN "user: ${1A}\n",
-                  "t.yaml:2:7: user: \"${1A}\" is no variable; write ${NAME} or ${NAME:-otherwise}; "
-                  "$${ stands for the characters ${\n");
+    expect_report(
+        LISTEN "user: ${1A}\n",
+        "t.yaml:2:7: user: \"${1A}\" is no variable; write ${NAME} or ${NAME:-otherwise}; "
+        "$${ stands for the characters ${\n");
     expect_report(LISTEN "user: ${LATIN1}\n",
                   "t.yaml:2:7: user: the value of the variable LATIN1 is not UTF-8\n");
-    expect_report(LISTEN "workers: ${EMPTY}\n",
-                  "t.yaml:2:10: workers: is empty; write auto or an integer, or leave the key out\n");
+    expect_report(
+        LISTEN "workers: ${EMPTY}\n",
+        "t.yaml:2:10: workers: is empty; write auto or an integer, or leave the key out\n");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(durations),    cmocka_unit_test(sizes),
-        cmocka_unit_test(rates),        cmocka_unit_test(refusals),
-        cmocka_unit_test(addresses),    cmocka_unit_test(bad_addresses),
-        cmocka_unit_test(long_socket_paths), cmocka_unit_test(environment),
+        cmocka_unit_test(durations),
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(rates),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(bad_addresses),
+        cmocka_unit_test(long_socket_paths),
+        cmocka_unit_test(environment),
     };
 
     return cmocka_run_group_tests_name("conf types", tests, NULL, NULL);

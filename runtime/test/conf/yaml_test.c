@@ -63,17 +63,39 @@ static void core_schema(void **state)
         const char *text;
         enum gw_scalar scalar;
     } rows[] = {
-        {"no", GW_SCALAR_STRING},      {"yes", GW_SCALAR_STRING},   {"on", GW_SCALAR_STRING},
-        {"true", GW_SCALAR_BOOL},      {"False", GW_SCALAR_BOOL},   {"tRUE", GW_SCALAR_STRING},
-        {"~", GW_SCALAR_NULL},         {"null", GW_SCALAR_NULL},    {"nULL", GW_SCALAR_STRING},
-        {"", GW_SCALAR_NULL},          {"0o17", GW_SCALAR_INT},     {"0x1F", GW_SCALAR_INT},
-        {"0x", GW_SCALAR_STRING},      {"0x0x1", GW_SCALAR_STRING}, {"0o8", GW_SCALAR_STRING},
-        {"012", GW_SCALAR_INT},        {"-5", GW_SCALAR_INT},       {"+5", GW_SCALAR_INT},
-        {"-", GW_SCALAR_STRING},       {"1_000", GW_SCALAR_STRING}, {"1:30", GW_SCALAR_STRING},
-        {"1.5", GW_SCALAR_FLOAT},      {".5", GW_SCALAR_FLOAT},     {"5.", GW_SCALAR_FLOAT},
-        {"1e3", GW_SCALAR_FLOAT},      {"1e", GW_SCALAR_STRING},    {".", GW_SCALAR_STRING},
-        {"-.inf", GW_SCALAR_FLOAT},    {".NaN", GW_SCALAR_FLOAT},   {"-.nan", GW_SCALAR_STRING},
-        {"1.2.3", GW_SCALAR_STRING},   {"0x-1", GW_SCALAR_STRING},  {"nan", GW_SCALAR_STRING},
+        {"no", GW_SCALAR_STRING},
+        {"yes", GW_SCALAR_STRING},
+        {"on", GW_SCALAR_STRING},
+        {"true", GW_SCALAR_BOOL},
+        {"False", GW_SCALAR_BOOL},
+        {"tRUE", GW_SCALAR_STRING},
+        {"~", GW_SCALAR_NULL},
+        {"null", GW_SCALAR_NULL},
+        {"nULL", GW_SCALAR_STRING},
+        {"", GW_SCALAR_NULL},
+        {"0o17", GW_SCALAR_INT},
+        {"0x1F", GW_SCALAR_INT},
+        {"0x", GW_SCALAR_STRING},
+        {"0x0x1", GW_SCALAR_STRING},
+        {"0o8", GW_SCALAR_STRING},
+        {"012", GW_SCALAR_INT},
+        {"-5", GW_SCALAR_INT},
+        {"+5", GW_SCALAR_INT},
+        {"-", GW_SCALAR_STRING},
+        {"1_000", GW_SCALAR_STRING},
+        {"1:30", GW_SCALAR_STRING},
+        {"1.5", GW_SCALAR_FLOAT},
+        {".5", GW_SCALAR_FLOAT},
+        {"5.", GW_SCALAR_FLOAT},
+        {"1e3", GW_SCALAR_FLOAT},
+        {"1e", GW_SCALAR_STRING},
+        {".", GW_SCALAR_STRING},
+        {"-.inf", GW_SCALAR_FLOAT},
+        {".NaN", GW_SCALAR_FLOAT},
+        {"-.nan", GW_SCALAR_STRING},
+        {"1.2.3", GW_SCALAR_STRING},
+        {"0x-1", GW_SCALAR_STRING},
+        {"nan", GW_SCALAR_STRING},
         {"9223372036854775808", GW_SCALAR_FLOAT},
         {"9223372036854775807", GW_SCALAR_INT},
     };
@@ -100,56 +122,72 @@ static void messages(void **state)
         const char *yaml;
         const char *report;
     } rows[] = {
-        {"hosts: [ *.example.com ]\n", "1:10: YAML reads a value that begins with \"*\" as an alias; "
-                                       "quote it: \"*.example.com\""},
-        {"host: *.example.com\n", "1:7: YAML reads a value that begins with \"*\" as an alias; quote "
-                                  "it: \"*.example.com\""},
-        {"host: *\n", "1:7: YAML reads a value that begins with \"*\" as an alias; quote it: \"*\""},
+        {"hosts: [ *.example.com ]\n",
+         "1:10: YAML reads a value that begins with \"*\" as an alias; "
+         "quote it: \"*.example.com\""},
+        {"host: *.example.com\n",
+         "1:7: YAML reads a value that begins with \"*\" as an alias; quote "
+         "it: \"*.example.com\""},
+        {"host: *\n",
+         "1:7: YAML reads a value that begins with \"*\" as an alias; quote it: \"*\""},
         {"path: *foo/bar\n", NULL},
-        {"path: *foo\n", "1:7: YAML reads a \"*\" as an alias, and there is no anchor \"&foo\" before; "
-                         "if it is text, quote it: \"*foo\""},
+        {"path: *foo\n",
+         "1:7: YAML reads a \"*\" as an alias, and there is no anchor \"&foo\" before; "
+         "if it is text, quote it: \"*foo\""},
         {"a: &.b c\n", "1:4: YAML reads a value that begins with \"&\" as an anchor; quote it: "
                        "\"&.b\""},
         {"a:\n\tb: 1\n", "2:1: a tab cannot indent; use spaces"},
         {"a: @home\n", "1:4: a value cannot begin with this character; quote it: \"@home\""},
         {"a: `date`\n", "1:4: a value cannot begin with this character; quote it: \"`date`\""},
         {"a: %d\n", "1:4: a value cannot begin with this character; quote it: \"%d\""},
-        {"%d: 1\n", "1:1: a line that begins with \"%\" is a directive of YAML; quote it, or indent it"},
+        {"%d: 1\n",
+         "1:1: a line that begins with \"%\" is a directive of YAML; quote it, or indent it"},
         {"a: {{ x }}\n", "1:5: a key cannot be a map; a text that begins with \"{\" must stand in "
                          "quotes: \"{{ … }}\""},
-        {"? [ a ]\n: b\n", "1:3: a key cannot be a list; a text that begins with \"[\" must stand in "
-                           "quotes"},
+        {"? [ a ]\n: b\n",
+         "1:3: a key cannot be a list; a text that begins with \"[\" must stand in "
+         "quotes"},
         {"a: [ ${B} ]\n", "1:6: in a [list] or {map}, \"${\" must stand in quotes; write \"${B}\""},
         {"a: \"b\n", "1:4: the quote that opens here is not closed"},
         {"a: 'b\n---\n", NULL},
-        {"a: \"\\d\"\n", "1:5: this escape is unknown inside of \"double quotes\"; write \\\\ for a "
-                         "backslash, or use 'single quotes'"},
-        {"a: \"\\xzz\"\n", "1:7: an escape such as \\x41 needs hexadecimal digits; write \\\\ for a "
-                           "backslash"},
+        {"a: \"\\d\"\n",
+         "1:5: this escape is unknown inside of \"double quotes\"; write \\\\ for a "
+         "backslash, or use 'single quotes'"},
+        {"a: \"\\xzz\"\n",
+         "1:7: an escape such as \\x41 needs hexadecimal digits; write \\\\ for a "
+         "backslash"},
         {"a: \"\\0\"\n", "1:4: a text holds a NUL byte (\"\\0\")"},
         {"a: b: c\n", "1:5: a \": \" is not allowed here; check the indentation, or quote the text "
                       "that holds it"},
-        {"a: 1\nb\n", "2:1: a key is not followed by \":\"; write \"key: value\", or quote the text"},
+        {"a: 1\nb\n",
+         "2:1: a key is not followed by \":\"; write \"key: value\", or quote the text"},
         {"a: - b\n", "1:4: a \"- \" is not allowed here; begin the list in a line of its own"},
-        {"a: [ b\nc: d\n", "1:4: the list that opens here is not closed by \"]\", or a \",\" is "
-                           "missing in it; texts in a [list] that hold any of , [ ] { } must stand in "
-                           "quotes"},
+        {"a: [ b\nc: d\n",
+         "1:4: the list that opens here is not closed by \"]\", or a \",\" is "
+         "missing in it; texts in a [list] that hold any of , [ ] { } must stand in "
+         "quotes"},
         {"a: { b: 1\nc: [ d }\n", NULL},
         {"a:\n    b: 1\n  c: 2\n", "3:3: a key was expected here; check the indentation"},
-        {"a:\n  - b\n  c: d\n", "3:3: a \"- \" was expected here; check the indentation of the list"},
-        {"a: !foo b\n", "1:4: the tag \"!foo\" is not supported; a text that begins with \"!\" must "
-                        "stand in quotes"},
+        {"a:\n  - b\n  c: d\n",
+         "3:3: a \"- \" was expected here; check the indentation of the list"},
+        {"a: !foo b\n",
+         "1:4: the tag \"!foo\" is not supported; a text that begins with \"!\" must "
+         "stand in quotes"},
         {"a: !!int 5\n", NULL},
         {"a: !x!y b\n", NULL},
-        {"a: 1\n---\nb: 2\n", "2:1: a second document begins here (\"---\"); put it into a file of its "
-                              "own and include: that"},
+        {"a: 1\n---\nb: 2\n",
+         "2:1: a second document begins here (\"---\"); put it into a file of its "
+         "own and include: that"},
         {"a: &x { b: *x }\n", "1:12: the alias \"*x\" stands inside of what it names"},
-        {"a: &x 1\n*x : 2\n", "2:1: a key cannot be the alias \"*x\"; if it is text, quote it: \"*x\""},
-        {"a: &x { b: 1 }\nc: { <<: *x }\n", "2:6: merge keys (\"<<\") are not part of YAML 1.2; use the "
-                                            "alias as a whole value, or repeat the keys"},
+        {"a: &x 1\n*x : 2\n",
+         "2:1: a key cannot be the alias \"*x\"; if it is text, quote it: \"*x\""},
+        {"a: &x { b: 1 }\nc: { <<: *x }\n",
+         "2:6: merge keys (\"<<\") are not part of YAML 1.2; use the "
+         "alias as a whole value, or repeat the keys"},
         {"a: 1\nb: 2\na: 3\n", "3:1: \"a\" is given twice, first in line 1; keep one of them"},
-        {"a: \x01\n", "1:4: the control character 0x01 cannot stand here; in \"double quotes\" it can "
-                      "be written \\x01"},
+        {"a: \x01\n",
+         "1:4: the control character 0x01 cannot stand here; in \"double quotes\" it can "
+         "be written \\x01"},
         {"# ok\na: \xff\n", NULL},
         {"\xc3\xa4: \xc0\xaf\n", NULL},
         {": a\n", NULL},
@@ -290,7 +328,8 @@ static void huge_scalar(void **state)
         parse_bytes(&p, gw_buf_str(&yaml));
         assert_int_equal(p.rc, over == 0 ? GW_OK : GW_INVALID);
         if (over == 1)
-            assert_string_equal(p.text, "t.yaml:1:4: a text of 1048577 bytes is longer than 1048576\n");
+            assert_string_equal(p.text,
+                                "t.yaml:1:4: a text of 1048577 bytes is longer than 1048576\n");
         done(&p);
         gw_buf_fini(&yaml);
     }

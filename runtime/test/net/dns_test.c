@@ -215,12 +215,22 @@ static void server_start(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(address);
+    const int one = 1;
 
-    udp_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    assert_int_equal(bind(udp_fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(getsockname(udp_fd, (struct sockaddr *)&address, &len), 0);
-    tcp_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    assert_int_equal(bind(tcp_fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    /* A port that is free for both: another program may have the TCP one. */
+    for (int tries = 0;; tries++) {
+        address.sin_port = 0;
+        udp_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        assert_int_equal(bind(udp_fd, (struct sockaddr *)&address, sizeof(address)), 0);
+        assert_int_equal(getsockname(udp_fd, (struct sockaddr *)&address, &len), 0);
+        tcp_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        assert_int_equal(setsockopt(tcp_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
+        if (bind(tcp_fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+            break;
+        assert_true(tries < 50);
+        (void)close(udp_fd);
+        (void)close(tcp_fd);
+    }
     assert_int_equal(listen(tcp_fd, 16), 0);
     (void)snprintf(server, sizeof(server), "127.0.0.1:%u", ntohs(address.sin_port));
     assert_int_equal(gw_io_open_level(&udp_io, loop, udp_fd, on_udp), GW_OK);

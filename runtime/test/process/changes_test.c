@@ -85,7 +85,8 @@ static void names_what_came_went_and_changed(void **state)
 
 static void a_name_that_begins_another_is_not_it(void **state)
 {
-    static const struct row from[] = {{"ab", 1}, {NULL, 0}}, to[] = {{"abc", 1}, {"a", 1}, {NULL, 0}};
+    static const struct row from[] = {{"ab", 1}, {NULL, 0}},
+                            to[] = {{"abc", 1}, {"a", 1}, {NULL, 0}};
 
     check(from, to, "{\"added\":[\"a\",\"abc\"],\"changed\":[],\"removed\":[\"ab\"]}",
           "routes +2 -1");

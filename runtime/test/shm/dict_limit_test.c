@@ -241,9 +241,8 @@ static void ten_tenths_are_one_token(void **state)
 
 static void odd_buckets_are_refused_or_never_full(void **state)
 {
-    static const double bad[][3] = {{-1, 1, 1},       {1, 0, 1},       {1, 1, -1},
-                                    {INFINITY, 1, 1}, {1, NAN, 1},     {1, 1, NAN},
-                                    {NAN, 1, 1},      {1, INFINITY, 1}};
+    static const double bad[][3] = {{-1, 1, 1},  {1, 0, 1},   {1, 1, -1},  {INFINITY, 1, 1},
+                                    {1, NAN, 1}, {1, 1, NAN}, {NAN, 1, 1}, {1, INFINITY, 1}};
     struct gw_dict *dict = make();
     struct gw_dict_take one;
     uint64_t ttl;
@@ -301,8 +300,8 @@ static void agrees_with_exact_arithmetic(void **state)
             assert_int_equal(is.allowed, allowed);
             assert_true(fabs(is.remaining - (double)tokens / 1000) < 1e-6);
             if (!allowed && cost <= burst)
-                assert_true(fabs(is.retry_after_s - (double)(cost * 1000 - tokens) / 1000 /
-                                                        (double)rate) < 1e-6);
+                assert_true(fabs(is.retry_after_s -
+                                 (double)(cost * 1000 - tokens) / 1000 / (double)rate) < 1e-6);
         }
         done(dict);
     }

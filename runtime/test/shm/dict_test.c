@@ -270,7 +270,7 @@ static void full_evicts_the_least_recently_used(void **state)
         n++;
     } while (stats.evicted == 0);
     assert_true(n > 300);
-    assert_string_equal(get(dict, "key0", T0), "not_found"); /* it was the one */
+    assert_string_equal(get(dict, "key0", T0), "not_found");     /* it was the one */
     assert_string_not_equal(get(dict, "key1", T0), "not_found"); /* used now */
     fill_numbered(dict, n, n + 10, 0);
     assert_string_not_equal(get(dict, "key1", T0), "not_found");
@@ -295,8 +295,7 @@ static void full_drops_the_expired_first(void **state)
         char key[16];
 
         snprintf(key, sizeof key, "new%05u", i);
-        assert_int_equal(
-            set(dict, key, "0123456789012345678901234567890123456789", 0, now), GW_OK);
+        assert_int_equal(set(dict, key, "0123456789012345678901234567890123456789", 0, now), GW_OK);
     }
     gw_dict_stats(dict, &stats);
     assert_int_equal(stats.evicted, 0);

@@ -86,7 +86,7 @@ static char *text_of(struct gw_metrics *metrics)
 
 static struct gw_metrics *make(void)
 {
-    struct gw_metrics *metrics;
+    struct gw_metrics *metrics = NULL;
 
     assert_int_equal(gw_metrics_create(&metrics, NULL), GW_OK);
     observe(metrics, define(metrics, "first"), "a", 0.5);

@@ -232,8 +232,7 @@ static void series_over_the_limit_are_counted_as_other(void **state)
     assert_non_null(strstr(text, "m_total{k=\"other\"} 7\n"));
     assert_non_null(strstr(text, "m_total{k=\"v2\"} 1\n"));
     assert_null(strstr(text, "v3"));
-    assert_non_null(
-        strstr(text, "moongate_metric_series_lost_total{metric=\"m_total\"} 7\n"));
+    assert_non_null(strstr(text, "moongate_metric_series_lost_total{metric=\"m_total\"} 7\n"));
     free(text);
     done(metrics);
 }
@@ -285,12 +284,9 @@ static void numbers_read_back_as_they_were(void **state)
     static const struct {
         double number;
         const char *text;
-    } rows[] = {{0.1, "m 0.1\n"},
-                {1e15, "m 1000000000000000\n"},
-                {1e300, "m 1e+300\n"},
-                {0.1 + 0.2, "m 0.30000000000000004\n"},
-                {INFINITY, "m +Inf\n"},
-                {-INFINITY, "m -Inf\n"},
+    } rows[] = {{0.1, "m 0.1\n"},       {1e15, "m 1000000000000000\n"},
+                {1e300, "m 1e+300\n"},  {0.1 + 0.2, "m 0.30000000000000004\n"},
+                {INFINITY, "m +Inf\n"}, {-INFINITY, "m -Inf\n"},
                 {-0.5, "m -0.5\n"}};
     struct gw_metrics *metrics = make();
     uint32_t slot = slot_of(metrics, define(metrics, "m", GW_METRICS_GAUGE, NULL), NULL);
@@ -392,7 +388,8 @@ static void promtool_accepts_the_text(void **state)
     gw_metrics_add(metrics, slot_of(metrics, requests, "gr\xfc\"ss\\\n"), 1e20);
     gw_metrics_observe(metrics, slot_of(metrics, seconds, "a"), 0.3);
     gw_metrics_observe(metrics, slot_of(metrics, seconds, "b"), -1);
-    gw_metrics_set(metrics, slot_of(metrics, define(metrics, "gw_open", GW_METRICS_GAUGE, NULL), NULL),
+    gw_metrics_set(metrics,
+                   slot_of(metrics, define(metrics, "gw_open", GW_METRICS_GAUGE, NULL), NULL),
                    -INFINITY);
     assert_int_equal(gw_metrics_register(metrics, &def, &id, NULL), GW_OK);
     for (int i = 0; i < 3; i++) {

@@ -310,8 +310,7 @@ static void bad_rows_are_refused_and_change_nothing(void **state)
     assert_null(dict_of(set, "new"));
     assert_non_null(dict_of(set, "sessions"));
     assert_int_equal(gw_shared_set_new(two, 2, 0, &none, &err), GW_INVALID);
-    assert_int_equal(gw_shared_set_new(two, 2, GW_SHARED_WORKERS_MAX + 1, &none, &err),
-                     GW_INVALID);
+    assert_int_equal(gw_shared_set_new(two, 2, GW_SHARED_WORKERS_MAX + 1, &none, &err), GW_INVALID);
     gw_shared_set_free(set);
 }
 
@@ -328,8 +327,7 @@ static size_t hand_over(struct gw_shared_set *set, struct gw_shared_fd fds[GW_SH
 static void reload_adds_grows_and_keeps(void **state)
 {
     struct gw_shared_set *set = make(two, 2), *worker;
-    struct gw_shared_row rows[] = {{{"new", 3}, 1 << 20, false},
-                                   {{"sessions", 8}, 4 << 20, false}};
+    struct gw_shared_row rows[] = {{{"new", 3}, 1 << 20, false}, {{"sessions", 8}, 4 << 20, false}};
     struct gw_shared_fd fds[GW_SHARED_FDS_MAX];
     struct gw_err err = {""};
     struct gw_dict_stats stats;
