@@ -37,23 +37,42 @@ local plugin = {
   },
 }
 
---- Lists are quicker to walk than tables with names.
+-- By these a message is framed: they are the gateway's own.
+local FRAMING = { ["content-length"] = true, ["transfer-encoding"] = true, connection = true,
+  upgrade = true, te = true, trailer = true, ["keep-alive"] = true }
+
+local function check_name(name, which)
+  if FRAMING[name:lower()] then
+    error(("%s: header %s: the gateway sets it by itself"):format(which, name), 0)
+  end
+  return name
+end
+
+--- Lists are quicker to walk than tables with names; their order is the same in all workers.
 local function list_of(part, which)
   local list = {}
   for name, value in pairs(part[which] or {}) do
     if not name:find("^[%w!#$%%&'*+.^_`|~-]+$") or value:find("[%z\1-\8\10-\31\127]") then
       error(("%s: header %q: name or value may not be sent"):format(which, name), 0)
     end
-    list[#list + 1] = { name, value }
+    list[#list + 1] = { check_name(name, which), value }
   end
+  table.sort(list, function(a, b) return a[1] < b[1] end)
   return list
+end
+
+local function names_of(part)
+  for _, name in ipairs(part.remove or {}) do
+    check_name(name, "remove")
+  end
+  return part.remove or {}
 end
 
 local function compile(part)
   if not part then
     return nil
   end
-  return { remove = part.remove or {}, set = list_of(part, "set"), add = list_of(part, "add") }
+  return { remove = names_of(part), set = list_of(part, "set"), add = list_of(part, "add") }
 end
 
 function plugin.init(conf)

@@ -60,24 +60,40 @@ local function add(state, consumer, key)
   if digest and #digest ~= 64 then
     error(("keys: %s: sha256: is followed by 64 hex digits"):format(consumer), 0)
   end
-  local keys = digest and state.digests or state.keys
-  local text = digest and digest:lower() or key
-  if keys[text] and keys[text] ~= consumer then
-    error(("keys: %s and %s have the same key"):format(keys[text], consumer), 0)
+  -- The same key may be there in both forms.
+  local text = digest and digest:lower() or gw.crypto.sha256(key, "hex")
+  local other = state.owners[text]
+  if other and other ~= consumer then
+    error(("keys: %s and %s have the same key"):format(other, consumer), 0)
   end
-  keys[text] = consumer
+  state.owners[text] = consumer
+  if digest then
+    state.digests[text] = consumer
+  else
+    state.keys[key] = consumer
+  end
   state.has_digests = state.has_digests or digest ~= nil
 end
 
 function plugin.init(conf)
-  local state = { keys = {}, digests = {}, has_digests = false }
-  for consumer, keys in pairs(conf.keys) do
+  local state = { keys = {}, digests = {}, has_digests = false, owners = {} }
+  local names = {}
+  for consumer in pairs(conf.keys) do
+    names[#names + 1] = consumer
+  end
+  table.sort(names) -- so that a fault is told in the same words each time
+  for _, consumer in ipairs(names) do
+    local keys = conf.keys[consumer]
     if not consumer:match("^[%w%._@:-]+$") then
       error(("keys: %q cannot stand in a header: use letters, digits and . _ @ : -"):format(consumer), 0)
     end
     for _, key in ipairs(type(keys) == "table" and keys or { keys }) do
       add(state, consumer, key)
     end
+  end
+  state.owners = nil
+  if #names == 0 then
+    error("keys: without any, nobody could get in", 0)
   end
   state.challenge = {
     title = "A valid API key is needed",
@@ -94,15 +110,18 @@ local function consumer_of(state, key)
   return consumer
 end
 
---- The request's query without one parameter, as { name = value or list }.
+--- The query without one parameter; the rest stays as the client wrote it.
 local function query_without(query, left_out)
   local rest = {}
-  for name in query:each() do
-    if name ~= left_out and not rest[name] then
-      rest[name] = query:all(name)
+  for piece in query:gmatch("[^&]+") do
+    local name = piece:match("^[^=]*"):gsub("%%(%x%x)", function(hex)
+      return string.char(tonumber(hex, 16))
+    end)
+    if name ~= left_out then
+      rest[#rest + 1] = piece
     end
   end
-  return next(rest) and rest or ""
+  return table.concat(rest, "&")
 end
 
 function plugin.access(conf, ctx)
@@ -118,10 +137,10 @@ function plugin.access(conf, ctx)
     return ctx:problem(401, state.challenge)
   end
   if conf.hide then
-    if in_query then
-      request.query = query_without(request.query, conf.query)
-    else
-      headers[conf.header] = nil
+    headers[conf.header] = nil
+    -- A client that sends it in both places has it taken off both.
+    if conf.query and (in_query or request.query[conf.query]) then
+      request.query = query_without(request.raw_query, conf.query)
     end
   end
   ctx.consumer = consumer

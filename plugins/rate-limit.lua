@@ -96,19 +96,28 @@ local function limit_of(conf)
   }
 end
 
+local function check_burst(conf, burst)
+  if burst and conf.algorithm == "sliding-window" then
+    error("burst: only for token-bucket: a window holds the count of `rate`", 0)
+  end
+end
+
 function plugin.init(conf, old)
   if conf.by == "header" and not conf.header then
     error("by: header needs the key `header`", 0)
+  end
+  check_burst(conf, conf.burst)
+  for _, own in pairs(conf.consumers or {}) do
+    check_burst(conf, own.burst)
   end
   local state = {
     dictionary = gw.shared[conf.dictionary],
     limit = limit_of(conf),
     consumers = {},
     prefix = (conf.name or gw.instance()) .. ":",
-    keys = {},
+    keys = { ["c/"] = {}, ["ip/"] = {}, ["r/"] = {}, ["h/"] = {}, all = {} },
     kept = 0,
     said = old and old.said or 0,
-    too_many = { title = "Too many requests", headers = {} },
   }
   for consumer, own in pairs(conf.consumers or {}) do
     state.consumers[consumer] = limit_of(own)
@@ -117,43 +126,50 @@ function plugin.init(conf, old)
 end
 
 --- The text is the same for each request of one client: it is made once.
-local function key_of(state, who)
-  local key = state.keys[who]
+local function key_of(state, kind, who)
+  local key = state.keys[kind][who]
   if not key then
     if state.kept >= KEPT_MAX then
-      state.keys, state.kept = {}, 0
+      for one in pairs(state.keys) do
+        state.keys[one] = {}
+      end
+      state.kept = 0
     end
-    key = state.prefix .. who
-    state.keys[who] = key
+    key = state.prefix .. kind .. who
+    state.keys[kind][who] = key
     state.kept = state.kept + 1
   end
   return key
 end
 
-local function who(conf, ctx)
+--- What is counted together: kind and name.
+local function counted(conf, ctx)
   local by = conf.by
   if by == "consumer" then
-    local consumer = ctx.consumer
-    return consumer and "c/" .. consumer or "ip/" .. ctx.request.client_ip
-  elseif by == "ip" then
-    return "ip/" .. ctx.request.client_ip
+    if ctx.consumer then
+      return "c/", ctx.consumer
+    end
   elseif by == "route" then
-    return "r/" .. ctx.route.name
+    return "r/", ctx.route.name
   elseif by == "header" then
     local value = ctx.request.headers[conf.header]
     -- Clients choose it: what is kept of it is bounded.
-    return value and #value <= 256 and "h/" .. value or "ip/" .. ctx.request.client_ip
+    if value and #value <= 256 then
+      return "h/", value
+    end
+  elseif by == "global" then
+    return "all", ""
   end
-  return "all"
+  return "ip/", ctx.request.client_ip
 end
 
-local function refuse(ctx, state, limit, wait)
-  local fields = { title = state.too_many.title, headers = {
-    ["retry-after"] = tostring(math.max(1, math.ceil(wait))),
-    ["x-ratelimit-limit"] = limit.text,
-    ["x-ratelimit-remaining"] = "0",
-  } }
-  return ctx:problem(429, fields)
+local function refuse(conf, ctx, limit, wait)
+  local headers = { ["retry-after"] = tostring(math.max(1, math.ceil(wait))) }
+  if conf.headers then
+    headers["x-ratelimit-limit"] = limit.text
+    headers["x-ratelimit-remaining"] = "0"
+  end
+  return ctx:problem(429, { title = "Too many requests", headers = headers })
 end
 
 local function cannot_count(conf, ctx, state, err)
@@ -167,11 +183,15 @@ local function cannot_count(conf, ctx, state, err)
   end
 end
 
+local function limit_for(state, ctx)
+  local consumer = ctx.consumer
+  return consumer and state.consumers[consumer] or state.limit
+end
+
 function plugin.access(conf, ctx)
   local state = ctx.state
-  local consumer = ctx.consumer
-  local limit = consumer and state.consumers[consumer] or state.limit
-  local key = key_of(state, who(conf, ctx))
+  local limit = limit_for(state, ctx)
+  local key = key_of(state, counted(conf, ctx))
   local allowed, left, wait
   if conf.algorithm == "token-bucket" then
     allowed, left, wait = state.dictionary:take(key, limit.rate, limit.burst)
@@ -182,17 +202,17 @@ function plugin.access(conf, ctx)
   if allowed == nil then
     return cannot_count(conf, ctx, state, wait)
   elseif not allowed then
-    return refuse(ctx, state, limit, wait)
+    return refuse(conf, ctx, limit, wait)
   end
-  ctx.rate_limit_limit = limit.text
   ctx.rate_limit_left = left - left % 1
 end
 
 function plugin.header_filter(conf, ctx)
-  if conf.headers and ctx.rate_limit_limit then
+  local left = ctx.rate_limit_left
+  if conf.headers and left then
     local headers = ctx.response.headers
-    headers["x-ratelimit-limit"] = ctx.rate_limit_limit
-    headers["x-ratelimit-remaining"] = ctx.rate_limit_left
+    headers["x-ratelimit-limit"] = limit_for(ctx.state, ctx).text
+    headers["x-ratelimit-remaining"] = left
   end
 end
 

@@ -5,9 +5,21 @@ local ffi = require "ffi"
 ffi.cdef [[
 struct gw_str { const char *data; size_t len; };
 
+/* Handles. A request's is a small object of its own, made once; what hangs from it is a pointer
+ * that points nowhere: its bits are gw_slot.handle, and its type says what to do with it. Compiled
+ * code then holds a handle in a register, and the sandbox can do nothing else with it. */
+typedef struct { const int32_t gw_slot_, gw_serial_; } gw_h_request;
+struct gw_h_response;
+struct gw_h_query;
+struct gw_h_upstream;
+struct gw_h_route;
+struct gw_h_request_headers;
+struct gw_h_response_headers;
+
+/* Signed where compiled code compares or counts: it would turn uint32_t into floating point. */
 struct gw_slot {
-  uint32_t serial;
-  uint32_t in_;
+  int32_t serial;
+  int32_t in_;
   int32_t verdict;
   uint32_t instance;
   uint32_t position;
@@ -17,27 +29,31 @@ struct gw_slot {
   void *exchange;
   void *task;
   void *answer;
-  uint64_t unused2;
+  union {
+    uint64_t handle;
+    struct gw_h_response *response;
+    struct gw_h_query *query;
+    struct gw_h_upstream *upstream;
+    struct gw_h_route *route;
+    struct gw_h_request_headers *request_headers;
+    struct gw_h_response_headers *response_headers;
+  };
 };
 
-/* Handles. Names that no header and no query parameter will have by chance. */
-typedef struct { const uint32_t gw_slot_, gw_serial_; } gw_h_request;
-typedef struct { const uint32_t gw_slot_, gw_serial_; } gw_h_response;
-typedef struct { const uint32_t gw_slot_, gw_serial_; } gw_h_query;
-typedef struct { const uint32_t gw_slot_, gw_serial_; } gw_h_upstream;
-typedef struct { const uint32_t gw_slot_, gw_serial_, gw_which_; } gw_h_headers;
-
+struct gw_slot *gw_ffi_slots(void);
 bool gw_ffi_text(uint32_t slot, int what, struct gw_str *out);
 double gw_ffi_number(uint32_t slot, int what);
 
-bool gw_ffi_header_get(uint32_t slot, int which, const char *name, size_t len, struct gw_str *out);
-bool gw_ffi_header_nth(uint32_t slot, int which, const char *name, size_t len, uint32_t n,
-                       struct gw_str *out);
+/* The number of a header's name, in any case of its letters: from 1, good for ever; 0: good for
+ * the very next call; -1: no header has such a name. */
+int gw_ffi_name(const char *text, size_t len);
+bool gw_ffi_header_get(uint32_t slot, int which, int name, struct gw_str *out);
+bool gw_ffi_header_nth(uint32_t slot, int which, int name, uint32_t n, struct gw_str *out);
 int gw_ffi_header_at(uint32_t slot, int which, uint32_t from, struct gw_str *name,
                      struct gw_str *value);
-int gw_ffi_header_set(uint32_t slot, int which, const char *name, size_t len, const char *value,
-                      size_t value_len, bool add);
-void gw_ffi_header_remove(uint32_t slot, int which, const char *name, size_t len);
+int gw_ffi_header_set(uint32_t slot, int which, int name, const char *value, size_t len, bool add);
+int gw_ffi_header_set_whole(uint32_t slot, int which, int name, double value, bool add);
+void gw_ffi_header_remove(uint32_t slot, int which, int name);
 
 int gw_ffi_query_get(uint32_t slot, const char *name, size_t len, uint32_t n, struct gw_str *out);
 int gw_ffi_query_at(uint32_t slot, uint32_t n, struct gw_str *name, struct gw_str *value);

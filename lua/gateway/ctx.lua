@@ -1,20 +1,23 @@
 --- `ctx`, one for each request, and the handles that hang from it. A handle is a slot's number
 --- and a serial; after the request both are compared in vain and every use raises.
+---
+--- This is on the path of every request. What compiled code finds in a local that never changes it
+--- takes for a constant; what it finds in a table it has to load and check.
 local ffi = require "gateway.cdef"
 
 local M = {}
 
-local C, ffi_string = ffi.C, ffi.string
-local host, slots, ctxs, json
+local C, ffi_string, cast = ffi.C, ffi.string, ffi.cast
+local slots = C.gw_ffi_slots()
+local host, ctxs, json
 
--- The order is that of enum gw_text and enum gw_number in ffi.c.
-local TEXT = { method = 0, scheme = 1, host = 2, path = 3, raw_path = 4, raw_query = 5,
-  client_ip = 6, peer_ip = 7, id = 8, route = 9, upstream = 10, address = 11, error = 12,
-  reason = 13, authority = 14, listener = 15 }
-local NUMBER = { port = 0, version = 1, status = 2, bytes_in = 3, bytes_out = 4, began_us = 5,
-  upstream_began_us = 6, upstream_head_us = 7, ended_us = 8, tries = 9, client_port = 10,
-  flags = 11, length = 12 }
-local SET = { path = 0, query = 1, method = 2, body = 3, id = 4, upstream = 5 }
+-- enum gw_text, gw_number and gw_set in ffi.c.
+local METHOD, SCHEME, HOST, PATH, RAW_PATH, RAW_QUERY, CLIENT_IP, PEER_IP = 0, 1, 2, 3, 4, 5, 6, 7
+local ID, ROUTE, UPSTREAM, ADDRESS, ERROR, REASON, AUTHORITY = 8, 9, 10, 11, 12, 13, 14
+local LISTENER = 15
+local PORT, VERSION, STATUS, BYTES_IN, BYTES_OUT, BEGAN_US, UPSTREAM_BEGAN_US = 0, 1, 2, 3, 4, 5, 6
+local UPSTREAM_HEAD_US, ENDED_US, TRIES, CLIENT_PORT, FLAGS, LENGTH = 7, 8, 9, 10, 11, 12
+local SET_PATH, SET_QUERY, SET_METHOD, SET_BODY, SET_ID, SET_UPSTREAM = 0, 1, 2, 3, 4, 5
 
 -- Bits of script/lib.h.
 local IN_ASK = 1 + 2 + 4 + 8      -- rewrite, access, balancer
@@ -22,15 +25,26 @@ local IN_HEADER_FILTER = 16
 local IN_ANSWER = IN_ASK + IN_HEADER_FILTER
 local IN_RESPONSE = 16 + 32 + 64  -- header_filter, body_filter, log
 
-local request_t, response_t, query_t, upstream_t, headers_t
+local request_t = ffi.typeof "gw_h_request"
+local int32_t, uint64_t = ffi.typeof "int32_t", ffi.typeof "uint64_t"
 local out, out2 = ffi.new "struct gw_str", ffi.new "struct gw_str"
 
 local band = bit.band
 
---- The slot of a handle that is alive.
-local function alive(handle)
-  local i = handle.gw_slot_
-  if slots[i].serial ~= handle.gw_serial_ then
+--- The slot of a request's handle that is alive.
+local function alive(request)
+  local i = request.gw_slot_
+  if slots[i].serial ~= request.gw_serial_ then
+    error("request is over", 3)
+  end
+  return i
+end
+
+--- The same for the handles that are pointers.
+local function alive_at(handle)
+  local bits = cast(uint64_t, handle)
+  local i = tonumber(cast(int32_t, bits))
+  if slots[i].handle ~= bits then
     error("request is over", 3)
   end
   return i
@@ -54,102 +68,131 @@ local function raise_rc(rc, what)
   end
 end
 
---- What may be sent: strings as they are, numbers as Lua writes them.
-local function value_text(value, what)
+--- What may be sent: strings as they are, numbers as Lua writes them. `level` is that of error()
+--- as the caller would give it.
+local function value_text(value, what, level)
   if type(value) == "string" then
     return value
   end
   if type(value) == "number" then
     return tostring(value)
   end
-  error(("%s: string expected, got %s"):format(what, type(value)), 3)
+  error(("%s: string expected, got %s"):format(what, type(value)), (level or 2) + 1)
 end
 
 --------------------------------------------------------------------------------
--- Headers: which_ 0 of the request, 1 of the response.
+-- Headers
 
-local header_methods = {}
+local numbers = {} -- of their names, in the spelling of the plugin: C.gw_ffi_name
 
-local function writable(headers, name)
-  local i = headers.gw_slot_
-  if headers.gw_which_ == 0 then
-    need(i, IN_ASK, "setting request header " .. name)
+local function number_of(name)
+  if type(name) ~= "string" then
+    error("headers: a name is a string", 3)
+  end
+  local number = C.gw_ffi_name(name, #name)
+  if number > 0 then
+    numbers[name] = number
+  end
+  return number
+end
+
+local function writable(i, which, name)
+  local mask = which == 0 and IN_ASK or IN_HEADER_FILTER
+  if band(slots[i].in_, mask) == 0 then
+    host.wrong_phase(("setting %s header %s"):format(which == 0 and "request" or "response", name),
+      slots[i].in_, mask)
+  end
+end
+
+local function store(i, which, name, value, add)
+  -- Where no number is left for this name, what we get is good until the next call only.
+  local number, rc = numbers[name] or number_of(name), -1
+  if type(value) == "number" and value >= 0 and value < 1e14 and value % 1 == 0 then
+    if number >= 0 then
+      rc = C.gw_ffi_header_set_whole(i, which, number, value, add)
+    end
   else
-    need(i, IN_HEADER_FILTER, "setting response header " .. name)
-  end
-end
-
-function header_methods.all(headers, name)
-  local i, list, n = alive(headers), {}, 0
-  if type(name) ~= "string" then
-    error("headers:all: name expected", 2)
-  end
-  while C.gw_ffi_header_nth(i, headers.gw_which_, name, #name, n, out) do
-    n = n + 1
-    list[n] = ffi_string(out.data, out.len)
-  end
-  return list
-end
-
-function header_methods.add(headers, name, value)
-  local i = alive(headers)
-  if type(name) ~= "string" then
-    error("headers:add: name expected", 2)
-  end
-  value = value_text(value, "header " .. name)
-  writable(headers, name)
-  if C.gw_ffi_header_set(i, headers.gw_which_, name, #name, value, #value, true) ~= 0 then
-    error(("header %q: name or value may not be sent"):format(name), 2)
-  end
-end
-
---- for name, value in headers:each() do … end, in the order of the message.
-function header_methods.each(headers)
-  alive(headers)
-  local at = 0
-  return function()
-    at = C.gw_ffi_header_at(alive(headers), headers.gw_which_, at, out, out2)
-    if at > 0 then
-      return ffi_string(out.data, out.len), ffi_string(out2.data, out2.len)
-    end
-    at = 0x7fffffff -- stays at the end
-  end
-end
-
-headers_t = ffi.metatype("gw_h_headers", {
-  __index = function(headers, name)
-    local method = header_methods[name]
-    if method then
-      return method
-    end
-    local i = alive(headers)
-    if type(name) ~= "string" then
-      error("headers: a name is a string", 2)
-    end
-    if C.gw_ffi_header_get(i, headers.gw_which_, name, #name, out) then
-      return ffi_string(out.data, out.len)
-    end
-  end,
-  __newindex = function(headers, name, value)
-    local i = alive(headers)
-    if type(name) ~= "string" then
-      error("headers: a name is a string", 2)
-    end
-    if value == nil then
-      writable(headers, name)
-      C.gw_ffi_header_remove(i, headers.gw_which_, name, #name)
-      return
-    end
     if type(value) ~= "string" then
-      value = value_text(value, "header " .. name)
+      value = value_text(value, "header " .. name, 3)
     end
-    writable(headers, name)
-    if C.gw_ffi_header_set(i, headers.gw_which_, name, #name, value, #value, false) ~= 0 then
-      error(("header %q: name or value may not be sent"):format(name), 2)
+    if number >= 0 then
+      rc = C.gw_ffi_header_set(i, which, number, value, #value, add)
     end
-  end,
-  __tostring = function() return "headers" end,
-})
+  end
+  if rc ~= 0 then
+    error(("header %q: name or value may not be sent"):format(name), 3)
+  end
+end
+
+--- `which`: 0 of the request, 1 of the response.
+local function open_headers(which, ctype)
+  local methods = {}
+
+  function methods.all(headers, name)
+    local i, list, n = alive_at(headers), {}, 0
+    local number = numbers[name] or number_of(name)
+    while number >= 0 and C.gw_ffi_header_nth(i, which, number, n, out) do
+      n = n + 1
+      list[n] = ffi_string(out.data, out.len)
+    end
+    return list
+  end
+
+  function methods.add(headers, name, value)
+    local i = alive_at(headers)
+    if type(name) ~= "string" then
+      error("headers:add: name expected", 2)
+    end
+    writable(i, which, name)
+    store(i, which, name, value, true)
+  end
+
+  --- for name, value in headers:each() do … end, in the order of the message.
+  function methods.each(headers)
+    alive_at(headers)
+    local at = 0
+    return function()
+      at = C.gw_ffi_header_at(alive_at(headers), which, at, out, out2)
+      if at > 0 then
+        return ffi_string(out.data, out.len), ffi_string(out2.data, out2.len)
+      end
+      at = 0x7fffffff -- stays at the end
+    end
+  end
+
+  ffi.metatype(ctype, {
+    __index = function(headers, name)
+      local number = numbers[name]
+      if not number and methods[name] then
+        return methods[name]
+      end
+      local i = alive_at(headers)
+      number = number or number_of(name)
+      if number >= 0 and C.gw_ffi_header_get(i, which, number, out) then
+        return ffi_string(out.data, out.len)
+      end
+    end,
+    __newindex = function(headers, name, value)
+      local i = alive_at(headers)
+      if type(name) ~= "string" then
+        error("headers: a name is a string", 2)
+      end
+      writable(i, which, name)
+      if value ~= nil then
+        store(i, which, name, value, false)
+        return
+      end
+      local number = numbers[name] or number_of(name)
+      if number >= 0 then
+        C.gw_ffi_header_remove(i, which, number)
+      end
+    end,
+    __tostring = function() return "headers" end,
+  })
+end
+
+open_headers(0, "struct gw_h_request_headers")
+open_headers(1, "struct gw_h_response_headers")
 
 --------------------------------------------------------------------------------
 -- Query
@@ -157,7 +200,7 @@ headers_t = ffi.metatype("gw_h_headers", {
 local query_methods = {}
 
 function query_methods.all(query, name)
-  local i, list, n = alive(query), {}, 0
+  local i, list, n = alive_at(query), {}, 0
   if type(name) ~= "string" then
     error("query:all: name expected", 2)
   end
@@ -169,23 +212,23 @@ function query_methods.all(query, name)
 end
 
 function query_methods.each(query)
-  alive(query)
+  alive_at(query)
   local n = -1
   return function()
     n = n + 1
-    if C.gw_ffi_query_at(alive(query), n, out, out2) == 0 then
+    if C.gw_ffi_query_at(alive_at(query), n, out, out2) == 0 then
       return ffi_string(out.data, out.len), ffi_string(out2.data, out2.len)
     end
   end
 end
 
-query_t = ffi.metatype("gw_h_query", {
+ffi.metatype("struct gw_h_query", {
   __index = function(query, name)
     local method = query_methods[name]
     if method then
       return method
     end
-    local i = alive(query)
+    local i = alive_at(query)
     if type(name) ~= "string" then
       error("query: a name is a string", 2)
     end
@@ -196,7 +239,7 @@ query_t = ffi.metatype("gw_h_query", {
   __newindex = function()
     error("query: assign the whole: ctx.request.query = { name = value }", 2)
   end,
-  __tostring = function(query) return text(alive(query), TEXT.raw_query) or "" end,
+  __tostring = function(query) return text(alive_at(query), RAW_QUERY) or "" end,
 })
 
 local function escape(value)
@@ -231,25 +274,25 @@ end
 -- Request
 
 local request_get = {
-  method = function(i) return text(i, TEXT.method) end,
-  scheme = function(i) return text(i, TEXT.scheme) end,
-  host = function(i) return text(i, TEXT.host) end,
-  path = function(i) return text(i, TEXT.path) end,
-  raw_path = function(i) return text(i, TEXT.raw_path) end,
-  raw_query = function(i) return text(i, TEXT.raw_query) end,
-  client_ip = function(i) return text(i, TEXT.client_ip) end,
-  peer_ip = function(i) return text(i, TEXT.peer_ip) end,
-  authority = function(i) return text(i, TEXT.authority) end,
-  listener = function(i) return text(i, TEXT.listener) end,
-  port = function(i) return C.gw_ffi_number(i, NUMBER.port) end,
-  client_port = function(i) return C.gw_ffi_number(i, NUMBER.client_port) end,
-  version = function(i) return C.gw_ffi_number(i, NUMBER.version) end,
-  began = function(i) return C.gw_ffi_number(i, NUMBER.began_us) / 1e6 end,
-  ended = function(i) return C.gw_ffi_number(i, NUMBER.ended_us) / 1e6 end,
-  bytes = function(i) return C.gw_ffi_number(i, NUMBER.bytes_in) end,
-  aborted = function(i) return band(C.gw_ffi_number(i, NUMBER.flags), 2) ~= 0 end,
-  headers = function(i) return headers_t(i, slots[i].serial, 0) end,
-  query = function(i) return query_t(i, slots[i].serial) end,
+  method = function(i) return text(i, METHOD) end,
+  scheme = function(i) return text(i, SCHEME) end,
+  host = function(i) return text(i, HOST) end,
+  path = function(i) return text(i, PATH) end,
+  raw_path = function(i) return text(i, RAW_PATH) end,
+  raw_query = function(i) return text(i, RAW_QUERY) end,
+  client_ip = function(i) return text(i, CLIENT_IP) end,
+  peer_ip = function(i) return text(i, PEER_IP) end,
+  authority = function(i) return text(i, AUTHORITY) end,
+  listener = function(i) return text(i, LISTENER) end,
+  port = function(i) return C.gw_ffi_number(i, PORT) end,
+  client_port = function(i) return C.gw_ffi_number(i, CLIENT_PORT) end,
+  version = function(i) return C.gw_ffi_number(i, VERSION) end,
+  began = function(i) return C.gw_ffi_number(i, BEGAN_US) / 1e6 end,
+  ended = function(i) return C.gw_ffi_number(i, ENDED_US) / 1e6 end,
+  bytes = function(i) return C.gw_ffi_number(i, BYTES_IN) end,
+  aborted = function(i) return band(C.gw_ffi_number(i, FLAGS), 2) ~= 0 end,
+  headers = function(i) return slots[i].request_headers end,
+  query = function(i) return slots[i].query end,
   body = function(i)
     need(i, IN_ASK, "reading request.body")
     local body, err, code = host.read_body()
@@ -267,23 +310,23 @@ local request_get = {
 local request_set = {
   path = function(i, value)
     value = value_text(value, "request.path")
-    raise_rc(C.gw_ffi_set_text(i, SET.path, value, #value), "request.path")
+    raise_rc(C.gw_ffi_set_text(i, SET_PATH, value, #value), "request.path")
   end,
   query = function(i, value)
     value = query_text(value)
-    raise_rc(C.gw_ffi_set_text(i, SET.query, value, #value), "request.query")
+    raise_rc(C.gw_ffi_set_text(i, SET_QUERY, value, #value), "request.query")
   end,
   method = function(i, value)
     value = value_text(value, "request.method")
-    raise_rc(C.gw_ffi_set_text(i, SET.method, value, #value), "request.method")
+    raise_rc(C.gw_ffi_set_text(i, SET_METHOD, value, #value), "request.method")
   end,
   body = function(i, value)
     value = value_text(value == nil and "" or value, "request.body")
-    raise_rc(C.gw_ffi_set_text(i, SET.body, value, #value), "request.body")
+    raise_rc(C.gw_ffi_set_text(i, SET_BODY, value, #value), "request.body")
   end,
 }
 
-request_t = ffi.metatype("gw_h_request", {
+ffi.metatype(request_t, {
   __index = function(request, key)
     local i = alive(request)
     local get = request_get[key]
@@ -305,24 +348,24 @@ request_t = ffi.metatype("gw_h_request", {
 })
 
 --------------------------------------------------------------------------------
--- Response and upstream
+-- Response, upstream and route
 
 local response_get = {
-  status = function(i) return C.gw_ffi_number(i, NUMBER.status) end,
-  reason = function(i) return text(i, TEXT.reason) end,
-  headers = function(i) return headers_t(i, slots[i].serial, 1) end,
-  bytes = function(i) return C.gw_ffi_number(i, NUMBER.bytes_out) end,
+  status = function(i) return C.gw_ffi_number(i, STATUS) end,
+  reason = function(i) return text(i, REASON) end,
+  headers = function(i) return slots[i].response_headers end,
+  bytes = function(i) return C.gw_ffi_number(i, BYTES_OUT) end,
   length = function(i)
-    local length = C.gw_ffi_number(i, NUMBER.length)
+    local length = C.gw_ffi_number(i, LENGTH)
     return length >= 0 and length or nil
   end,
-  error = function(i) return text(i, TEXT.error) end,
-  from_gateway = function(i) return band(C.gw_ffi_number(i, NUMBER.flags), 1) ~= 0 end,
+  error = function(i) return text(i, ERROR) end,
+  from_gateway = function(i) return band(C.gw_ffi_number(i, FLAGS), 1) ~= 0 end,
 }
 
-response_t = ffi.metatype("gw_h_response", {
+ffi.metatype("struct gw_h_response", {
   __index = function(response, key)
-    local i = alive(response)
+    local i = alive_at(response)
     need(i, IN_RESPONSE, "response")
     local get = response_get[key]
     if get then
@@ -331,7 +374,7 @@ response_t = ffi.metatype("gw_h_response", {
     error(("response: no field %s"):format(tostring(key)), 2)
   end,
   __newindex = function(response, key, value)
-    local i = alive(response)
+    local i = alive_at(response)
     if key ~= "status" then
       error(("response.%s cannot be set: use ctx:exit() or body_filter"):format(tostring(key)), 2)
     end
@@ -345,15 +388,15 @@ response_t = ffi.metatype("gw_h_response", {
 })
 
 local upstream_get = {
-  name = function(i) return text(i, TEXT.upstream) end,
-  address = function(i) return text(i, TEXT.address) end,
-  tries = function(i) return C.gw_ffi_number(i, NUMBER.tries) end,
-  began = function(i) return C.gw_ffi_number(i, NUMBER.upstream_began_us) / 1e6 end,
-  head = function(i) return C.gw_ffi_number(i, NUMBER.upstream_head_us) / 1e6 end,
+  name = function(i) return text(i, UPSTREAM) end,
+  address = function(i) return text(i, ADDRESS) end,
+  tries = function(i) return C.gw_ffi_number(i, TRIES) end,
+  began = function(i) return C.gw_ffi_number(i, UPSTREAM_BEGAN_US) / 1e6 end,
+  head = function(i) return C.gw_ffi_number(i, UPSTREAM_HEAD_US) / 1e6 end,
 }
 
 local function set_target(upstream, index)
-  local i = alive(upstream)
+  local i = alive_at(upstream)
   need(i, 8, "upstream:set_target")
   if type(index) ~= "number" or index < 1 or index % 1 ~= 0 then
     error("upstream:set_target: a target's place, from 1, expected", 2)
@@ -361,9 +404,9 @@ local function set_target(upstream, index)
   raise_rc(C.gw_ffi_set_target(i, index - 1), "upstream:set_target")
 end
 
-upstream_t = ffi.metatype("gw_h_upstream", {
+ffi.metatype("struct gw_h_upstream", {
   __index = function(upstream, key)
-    local i = alive(upstream)
+    local i = alive_at(upstream)
     local get = upstream_get[key]
     if get then
       return get(i)
@@ -374,15 +417,36 @@ upstream_t = ffi.metatype("gw_h_upstream", {
     error(("upstream: no field %s"):format(tostring(key)), 2)
   end,
   __newindex = function(upstream, key, value)
-    local i = alive(upstream)
+    local i = alive_at(upstream)
     if key ~= "name" then
       error(("upstream.%s cannot be set"):format(tostring(key)), 2)
     end
     need(i, IN_ASK, "setting upstream.name")
     value = value_text(value, "upstream.name")
-    raise_rc(C.gw_ffi_set_text(i, SET.upstream, value, #value), "upstream.name " .. value)
+    raise_rc(C.gw_ffi_set_text(i, SET_UPSTREAM, value, #value), "upstream.name " .. value)
   end,
   __tostring = function() return "upstream" end,
+})
+
+ffi.metatype("struct gw_h_route", {
+  __index = function(route, key)
+    local i = alive_at(route)
+    if key == "name" then
+      return text(i, ROUTE)
+    elseif key ~= "params" then
+      error(("route: no field %s"):format(tostring(key)), 2)
+    end
+    local params, n = {}, 0
+    while C.gw_ffi_param(i, n, out, out2) do
+      params[ffi_string(out.data, out.len)] = ffi_string(out2.data, out2.len)
+      n = n + 1
+    end
+    return params
+  end,
+  __newindex = function(_, key)
+    error(("route.%s cannot be set"):format(tostring(key)), 2)
+  end,
+  __tostring = function() return "route" end,
 })
 
 --------------------------------------------------------------------------------
@@ -496,17 +560,10 @@ function methods.reroute(ctx)
 end
 
 local getters = {
-  id = function(i) return text(i, TEXT.id) end,
-  response = function(i) return response_t(i, slots[i].serial) end,
-  upstream = function(i) return upstream_t(i, slots[i].serial) end,
-  route = function(i)
-    local params, n = {}, 0
-    while C.gw_ffi_param(i, n, out, out2) do
-      params[ffi_string(out.data, out.len)] = ffi_string(out2.data, out2.len)
-      n = n + 1
-    end
-    return { name = text(i, TEXT.route), params = params }
-  end,
+  id = function(i) return text(i, ID) end,
+  response = function(i) return slots[i].response end,
+  upstream = function(i) return slots[i].upstream end,
+  route = function(i) return slots[i].route end,
 }
 
 local ctx_mt = {
@@ -527,7 +584,7 @@ local ctx_mt = {
       if not C.gw_ffi_header_valid("x", 1, value, #value) or #value == 0 or #value > 200 then
         error("ctx.id: 1 to 200 bytes that may stand in a header are expected", 2)
       end
-      raise_rc(C.gw_ffi_set_text(i, SET.id, value, #value), "ctx.id")
+      raise_rc(C.gw_ffi_set_text(i, SET_ID, value, #value), "ctx.id")
       return
     end
     if methods[key] or getters[key] then
@@ -553,8 +610,8 @@ end
 --- Called once by sandbox.c. `base` is the address of the slots. Returns the maker.
 function M.open(c_functions, ctx_table, base, size, json_lib)
   assert(ffi.sizeof("struct gw_slot") == size, "cdef.lua and handle.h differ")
+  assert(slots == cast("struct gw_slot *", base), "the slots of another VM")
   host, ctxs, json = c_functions, ctx_table, json_lib
-  slots = ffi.cast("struct gw_slot *", base)
   return new_ctx
 end
 

@@ -124,16 +124,9 @@ local function observe(self, value, ...)
   C.gw_metrics_observe(metrics, slot, value)
 end
 
-local function methods(of)
-  return { __index = of, __metatable = "gw.metrics" }
-end
+local object_mt = { __metatable = "gw.metrics" }
 
-local counter_mt = methods { inc = inc }
-local gauge_mt = methods { inc = inc, set = set }
-local gauge_sum_mt = methods { inc = inc, set = set }
-local histogram_mt = methods { observe = observe }
-
-local function make(mt, kind, name, help, labels, buckets)
+local function make(methods, kind, name, help, labels, buckets)
   if type(name) ~= "string" then
     error("bad argument #1 (name: string expected, got " .. type(name) .. ")", 3)
   elseif type(help) ~= "string" then
@@ -152,9 +145,14 @@ local function make(mt, kind, name, help, labels, buckets)
     end
     return nil, err, code
   end
-  return setmetatable({ id = id, type = kind, labels = own, count = #own, rows = 0, slots = {} },
-    mt)
+  -- The methods stand in the object itself: compiled code finds them with one look.
+  return setmetatable({ id = id, type = kind, labels = own, count = #own, rows = 0, slots = {},
+    inc = methods.inc, set = methods.set, observe = methods.observe }, object_mt)
 end
+
+local COUNTER_METHODS = { inc = inc }
+local GAUGE_METHODS = { inc = inc, set = set }
+local HISTOGRAM_METHODS = { observe = observe }
 
 --- Called once by lib_metrics.c; returns gw.metrics.
 function M.open(c_register, c_series, pointer)
@@ -163,7 +161,7 @@ function M.open(c_register, c_series, pointer)
   return {
     --- Only grows.
     counter = function(name, help, labels)
-      local object, err, code = make(counter_mt, COUNTER, name, help, labels)
+      local object, err, code = make(COUNTER_METHODS, COUNTER, name, help, labels)
       return object, err, code
     end,
     --- The last value that any worker has set; with { sum = true } the sum of the workers' own.
@@ -173,9 +171,9 @@ function M.open(c_register, c_series, pointer)
         error("bad argument #4 (options: table expected, got " .. type(options) .. ")", 2)
       end
       if options and options.sum then
-        object, err, code = make(gauge_sum_mt, GAUGE_SUM, name, help, labels)
+        object, err, code = make(GAUGE_METHODS, GAUGE_SUM, name, help, labels)
       else
-        object, err, code = make(gauge_mt, GAUGE, name, help, labels)
+        object, err, code = make(GAUGE_METHODS, GAUGE, name, help, labels)
       end
       return object, err, code
     end,
@@ -184,7 +182,7 @@ function M.open(c_register, c_series, pointer)
       if buckets ~= nil and type(buckets) ~= "table" then
         error("bad argument #4 (buckets: table expected, got " .. type(buckets) .. ")", 2)
       end
-      local object, err, code = make(histogram_mt, HISTOGRAM, name, help, labels,
+      local object, err, code = make(HISTOGRAM_METHODS, HISTOGRAM, name, help, labels,
         buckets or BUCKETS)
       return object, err, code
     end,

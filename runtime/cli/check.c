@@ -18,7 +18,8 @@ int gw_cmd_check(const struct gw_args *args)
     } else {
         gw_report_text(&loading.report, &out);
     }
-    (void)fwrite(out.data, 1, gw_buf_len(&out), stdout);
+    if (gw_buf_len(&out) > 0)
+        (void)fwrite(out.data, 1, gw_buf_len(&out), stdout);
     if (!json && rc == GW_OK)
         (void)printf("%s: fine: %u routes, %u warnings\n", options.conf_path,
                      gw_image_conf(&loading.image)->routes.len, loading.report.warnings_count);

@@ -72,12 +72,19 @@ static void print_line(const struct gw_exchange *exchange)
         return; /* nobody looks any more */
 }
 
+static bool has_plugins(const struct gw_exchange *exchange)
+{
+    uint32_t chain = exchange->route != NULL ? exchange->route->chain
+                                             : exchange->generation->conf->global_chain;
+
+    return inner.run != NULL && chain != GW_NONE;
+}
+
 static enum gw_phase_rc dev_run(void *self, struct gw_exchange *exchange, enum gw_phase phase)
 {
     if (phase == GW_PHASE_LOG)
         print_line(exchange);
-    if (inner.run == NULL ||
-        (phase == GW_PHASE_LOG && (exchange->route == NULL || exchange->route->chain == GW_NONE)))
+    if (!has_plugins(exchange))
         return GW_PHASE_NEXT;
     return inner.run(inner.self, exchange, phase);
 }

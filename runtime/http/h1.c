@@ -238,6 +238,7 @@ void gw_h1_out_flush(struct gw_h1 *h1)
     struct iovec iov[GW_H1_PARTS_MAX];
     size_t sent = 0, total = 0;
     enum gw_rc rc = GW_OK;
+    bool waits;
 
     if (pipe == NULL)
         return;
@@ -251,7 +252,8 @@ void gw_h1_out_flush(struct gw_h1 *h1)
         iov[i].iov_len = part->len;
         total += part->len;
     }
-    if (total > 0 && gw_buf_len(&pipe->out) == 0 && pipe->conn.writable)
+    waits = gw_buf_len(&pipe->out) > 0;
+    if (total > 0 && !waits && pipe->conn.writable)
         rc = gw_conn_writev(&pipe->conn, iov, (int)h1->count, &sent);
     if (rc != GW_OK) {
         pipe->write_dead = true;
@@ -264,7 +266,8 @@ void gw_h1_out_flush(struct gw_h1 *h1)
         pipe->side->written(pipe);
         return;
     }
-    if (!pipe->conn.connecting)
+    /* More to send is no sign of life of a peer that takes nothing. */
+    if (!waits && !pipe->conn.connecting)
         gw_timer_set(h1->loop, &pipe->timer, gw_loop_now_ms(h1->loop) + pipe->send_timeout_ms);
     if (!pipe->blocked && gw_buf_len(&pipe->out) >= pipe->buffer_bytes_max) {
         pipe->blocked = true;

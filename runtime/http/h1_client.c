@@ -335,6 +335,8 @@ static void on_timer(struct gw_timer *timer)
         client_fail(c, GW_TIMEOUT, "connecting took too long");
     else if (gw_buf_len(&c->pipe.out) > 0)
         client_fail(c, GW_TIMEOUT, "upstream takes no data");
+    else if (c->state == CL_HEAD && !c->request_sent)
+        ; /* it waits for us: the body's own times count, and its end sets this timer anew */
     else if (alive(c) && !c->pipe.paused && c->state != CL_RAW)
         client_fail(c, GW_TIMEOUT, c->state == CL_HEAD ? "no answer in time" : "answer stopped");
     gw_h1_out_flush(c->pipe.h1);

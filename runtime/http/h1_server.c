@@ -239,6 +239,18 @@ static size_t consume_raw(struct gw_h1_server *s, struct gw_str data)
 static void start_linger(struct gw_h1_server *s);
 static void go_idle(struct gw_h1_server *s);
 
+/* Nobody reads them, but who frames a body in its trailers is not trusted with another. */
+static bool trailers_good(struct gw_h1_server *s, struct gw_str lines)
+{
+    struct gw_arena arena = GW_ARENA_INIT;
+    struct gw_fields *trailers;
+    const char *why;
+    enum gw_rc rc = gw_h1_trailers(lines, &s->limits->head, &arena, &trailers, &why);
+
+    gw_arena_fini(&arena);
+    return rc == GW_OK;
+}
+
 /* Nobody wants this body any more, but the connection may go on behind it. */
 static size_t consume_discard(struct gw_h1_server *s, struct gw_str data)
 {
@@ -253,6 +265,8 @@ static size_t consume_discard(struct gw_h1_server *s, struct gw_str data)
         struct gw_str rest = data, piece;
         rc = gw_chunk_decode(&s->chunk->decoder, &rest, &piece, &s->chunk->lines);
         len = data.len - rest.len;
+        if (rc == GW_EOF && !trailers_good(s, piece.len > 0 ? piece : gw_buf_str(&s->chunk->lines)))
+            rc = GW_PROTOCOL;
     }
     s->body_bytes += len;
     if (rc == GW_EOF)
@@ -386,6 +400,14 @@ static void linger_read(struct gw_h1_server *s)
         gw_later(s->pipe.h1->loop, &s->pipe.later);
 }
 
+/* Did feed() end the connection? What it was fed with is nobody's any more. */
+static bool over(struct gw_h1_server *s)
+{
+    if (s->state == SV_LINGER)
+        gw_buf_fini(&s->pipe.in);
+    return s->state == SV_LINGER || s->state == SV_CLOSED;
+}
+
 /* One read and what follows from it. False: nothing more to do now. */
 static bool read_once(struct gw_h1_server *s)
 {
@@ -395,7 +417,7 @@ static bool read_once(struct gw_h1_server *s)
 
     if (gw_buf_len(&s->pipe.in) > 0) {
         taken = feed(s, gw_buf_str(&s->pipe.in));
-        if (s->state == SV_CLOSED)
+        if (over(s))
             return false;
         gw_buf_consume(&s->pipe.in, taken);
         if (gw_buf_len(&s->pipe.in) == 0)
@@ -419,7 +441,7 @@ static bool read_once(struct gw_h1_server *s)
         return true;
     }
     taken = feed(s, gw_str(buffer, got));
-    if (s->state == SV_CLOSED)
+    if (over(s))
         return false;
     gw_buf_add(&s->pipe.in, buffer + taken, got - taken);
     if (s->state == SV_BUSY && !s->in_done && !s->pipe.paused && too_slow(s)) {
@@ -428,6 +450,25 @@ static bool read_once(struct gw_h1_server *s)
         return false;
     }
     return s->pipe.conn.readable;
+}
+
+/* The request is complete and yet there is news: early bytes, an end, or a reset? */
+static void peek(struct gw_h1_server *s)
+{
+    char byte;
+    int error = 0;
+    socklen_t size = sizeof(error);
+    ssize_t len = recv(s->pipe.conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+    if (len < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    /* Early bytes hide a reset behind them. */
+    if (len > 0)
+        (void)getsockopt(s->pipe.conn.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (len < 0 || error != 0)
+        server_kill(s, GW_CLOSED, "client reset the connection");
+    else if ((len == 0 || s->pipe.conn.hangup) && !s->half_closed)
+        server_eof(s);
 }
 
 static void server_read(struct gw_h1_server *s)
@@ -451,18 +492,9 @@ static void server_read(struct gw_h1_server *s)
     if (s->state != SV_CLOSED && wants(s) && s->state != SV_HEAD && s->state != SV_PROXY &&
         gw_buf_len(&s->pipe.in) > 0)
         gw_later(s->pipe.h1->loop, &s->pipe.later);
-}
-
-/* The request is complete and yet there is news: early bytes, an end, or a reset? */
-static void peek(struct gw_h1_server *s)
-{
-    char byte;
-    ssize_t len = recv(s->pipe.conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-
-    if (len == 0 && !s->half_closed)
-        server_eof(s);
-    else if (len < 0 && errno != EAGAIN && errno != EINTR)
-        server_kill(s, GW_CLOSED, "client reset the connection");
+    /* The end came together with the request: no edge will tell of it again. */
+    if (s->state == SV_BUSY && s->in_done && s->pipe.conn.hangup)
+        peek(s);
 }
 
 static void on_conn(struct gw_conn *conn, unsigned what)
@@ -478,7 +510,9 @@ static void on_conn(struct gw_conn *conn, unsigned what)
         if (rc == GW_OK) {
             bool blocked = s->pipe.blocked;
             s->pipe.blocked = false;
-            gw_timer_clear(&s->pipe.timer);
+            set_timer(s, s->state == SV_BUSY && !s->in_done && !s->pipe.paused
+                             ? s->now->body_timeout_ms
+                             : 0);
             if (blocked && s->request != NULL)
                 s->stream.events->on_drained(&s->stream);
             if (s->state != SV_CLOSED)
@@ -552,7 +586,8 @@ static void start_linger(struct gw_h1_server *s)
     s->state = SV_LINGER;
     s->left = 0;
     gw_conn_shutdown(&s->pipe.conn);
-    gw_buf_fini(&s->pipe.in);
+    if (!s->pipe.feeding)
+        gw_buf_fini(&s->pipe.in); /* else feed() is reading it */
     set_timer(s, GW_LINGER_MS);
     gw_later(s->pipe.h1->loop, &s->pipe.later);
 }
@@ -898,7 +933,8 @@ bool gw_h1_server_idle(const struct gw_h1_server *server)
 void gw_h1_server_drain(struct gw_h1_server *server)
 {
     server->draining = true;
-    if (gw_h1_server_idle(server) && gw_buf_len(&server->pipe.in) == 0)
+    if ((gw_h1_server_idle(server) && gw_buf_len(&server->pipe.in) == 0) ||
+        server->state == SV_DISCARD) /* for a request that may not come any more */
         start_linger(server);
 }
 

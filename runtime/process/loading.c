@@ -1,5 +1,6 @@
 #include "process/loading.h"
 
+#include "conf/tree.h"
 #include "process/privilege.h"
 #include "proxy/hooks.h"
 #include "route/table.h"
@@ -27,6 +28,22 @@ static enum gw_rc drop(struct gw_loading *loading)
     return GW_INVALID;
 }
 
+/* All faults at once: those of the conf do not hide those of its plugins. But the code of plugins
+ * does not run with rights that it should not have. */
+static void check_plugins(struct gw_loading *loading, bool dropping)
+{
+    const struct gw_conf *conf;
+
+    if (loading->source.bindings_count == 0)
+        return;
+    conf = gw_image_conf(&loading->image);
+    if (dropping && ((conf->user.len == 0 &&
+                      gw_node_get(loading->source.root, GW_STR("user")) != NULL) ||
+                     drop(loading) != GW_OK))
+        return;
+    gw_script_check(&loading->image, &loading->source, &loading->report);
+}
+
 enum gw_rc gw_loading_run(struct gw_loading *loading, const struct gw_loading_options *options)
 {
     struct gw_conf_options conf_options = {.shipped_dir = options->shipped_dir};
@@ -37,8 +54,10 @@ enum gw_rc gw_loading_run(struct gw_loading *loading, const struct gw_loading_op
     gw_report_init(&loading->report);
     rc = gw_conf_load(options->conf_path, &conf_options, &loading->image, &loading->source,
                       &loading->report);
-    if (rc != GW_OK)
+    if (rc != GW_OK) {
+        check_plugins(loading, options->drop);
         return rc;
+    }
     gw_image_conf(&loading->image)->number = options->number;
     rc = gw_route_table_build(&loading->image, &loading->report);
     /* Faults of routes do not hide those of plugins. */

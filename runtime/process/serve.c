@@ -206,8 +206,8 @@ static void look_at(struct gw_child *child, bool *changed)
     }
     child->silent_ticks++;
     if (child->silent_ticks == SUSPECT_TICKS) {
-        gw_warn("worker[%u] (pid %d) is silent: others accept in its place", child->number,
-                (int)child->pid);
+        gw_warn("worker[%u] (pid %d) is silent%s", child->number, (int)child->pid,
+                child->state == GW_CHILD_SERVING ? ": others accept in its place" : "");
         child->suspect = *changed = true;
     }
     if (limit_ms < (uint64_t)master->beat_ms * LIMIT_TICKS_MIN)
@@ -240,7 +240,8 @@ void gw_serve_tick(struct gw_timer *timer)
     GW_LIST_EACH(pos, &master->children)
     {
         struct gw_child *child = GW_CONTAINER(pos, struct gw_child, link);
-        if (child->state == GW_CHILD_SERVING && !child->killed)
+        /* One that leaves must not get stuck, either: the stop would wait for all its time. */
+        if (child->state != GW_CHILD_STARTING && !child->killed)
             look_at(child, &changed);
         if (child->kill_ms <= now_ms)
             gw_children_kill(child, child->state == GW_CHILD_STARTING

@@ -223,6 +223,7 @@ static void on_message(struct gw_worker *worker, struct gw_message *message)
     case GW_MESSAGE_ABORT:
         gw_worker_abort(worker);
         take_zones(worker, message, 0);
+        gw_worker_sweep(worker);
         break;
     case GW_MESSAGE_LISTEN:
         on_listen(worker, message);

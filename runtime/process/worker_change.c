@@ -62,24 +62,32 @@ static bool lend_dns(void *script, struct gw_dns *dns)
     return gw_script_set_dns(script, dns);
 }
 
-static void put_in_place(struct gw_worker *worker)
+static void forget_change(struct gw_worker *worker)
 {
     struct gw_change *change = &worker->change;
 
-    gw_log_set_level((enum gw_log_level)change->conf->log_level);
-    change->generation->script = change->script;
-    if (change->script != NULL)
-        gw_script_commit(change->script);
-    gw_proxy_commit(worker->proxy, change->generation);
-    if (worker->script != NULL)
-        gw_script_set_limits(worker->script, change->conf->cpu_budget_ms, change->conf->heap_max);
-    if (worker->script != NULL)
-        gw_proxy_lend_dns(worker->proxy, lend_dns, worker->script);
-    atomic_store(&worker->row->generation, change->number);
     change->active = false;
     change->conf = NULL;
     change->generation = NULL;
     change->script = NULL;
+}
+
+static void put_in_place(struct gw_worker *worker)
+{
+    struct gw_change change = worker->change;
+
+    /* The generation before may be freed by the commit: then no change runs any more. */
+    forget_change(worker);
+    gw_log_set_level((enum gw_log_level)change.conf->log_level);
+    change.generation->script = change.script;
+    if (change.script != NULL)
+        gw_script_commit(change.script);
+    gw_proxy_commit(worker->proxy, change.generation);
+    if (worker->script != NULL) {
+        gw_script_set_limits(worker->script, change.conf->cpu_budget_ms, change.conf->heap_max);
+        gw_proxy_lend_dns(worker->proxy, lend_dns, worker->script);
+    }
+    atomic_store(&worker->row->generation, change.number);
 }
 
 void gw_worker_abort(struct gw_worker *worker)
@@ -92,10 +100,7 @@ void gw_worker_abort(struct gw_worker *worker)
     if (change->script != NULL)
         gw_script_abort(change->script);
     gw_proxy_abort(worker->proxy, change->generation); /* and gw_worker_generation_free() */
-    change->active = false;
-    change->conf = NULL;
-    change->generation = NULL;
-    change->script = NULL;
+    forget_change(worker);
 }
 
 enum gw_rc gw_worker_first(struct gw_worker *worker, int image_fd, struct gw_err *err)
@@ -174,20 +179,25 @@ void gw_worker_commit(struct gw_worker *worker, uint32_t number)
     put_in_place(worker);
 }
 
+void gw_worker_sweep(struct gw_worker *worker)
+{
+    const struct gw_list *alive = gw_proxy_generations(worker->proxy);
+
+    if (worker->change.active || (!gw_list_empty(alive) && alive->next->next != alive))
+        return;
+    if (worker->script != NULL)
+        gw_script_sweep(worker->script);
+    gw_shared_set_sweep(worker->options.shared);
+}
+
 void gw_worker_generation_free(void *arg, struct gw_generation *generation)
 {
     struct gw_worker *worker = arg;
     const struct gw_conf *conf = generation->conf;
-    struct gw_list *alive = gw_proxy_generations(worker->proxy);
 
     if (generation->script != NULL)
         gw_script_generation_free(generation->script);
     generation->script = NULL;
     gw_image_unmap(conf);
-    /* Dictionaries that were taken out of the conf can go once nobody can know them. */
-    if (!worker->change.active && (gw_list_empty(alive) || alive->next->next == alive)) {
-        if (worker->script != NULL)
-            gw_script_sweep(worker->script);
-        gw_shared_set_sweep(worker->options.shared);
-    }
+    gw_worker_sweep(worker);
 }

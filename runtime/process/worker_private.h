@@ -44,6 +44,9 @@ void gw_worker_commit(struct gw_worker *worker, uint32_t number);
 /* Does nothing where none is on its way. */
 void gw_worker_abort(struct gw_worker *worker);
 
+/* Lets go of dictionaries that have left the conf, once no generation can know them. */
+void gw_worker_sweep(struct gw_worker *worker);
+
 /* gw_generation_free_fn */
 void gw_worker_generation_free(void *arg, struct gw_generation *generation);
 

@@ -120,21 +120,13 @@ static void exchange_reset(struct exchange *ex)
     gw_list_init(&ex->wait.link);
 }
 
-static bool over_memory(struct gw_proxy *proxy)
-{
-    /* Exchanges dominate what a worker may hold beyond its base: heads, bodies, answers. */
-    return proxy->memory_max > 0 && proxy->stats.requests_active * sizeof(struct exchange) * 2 +
-                                            gw_arena_pool_bytes() >
-                                        proxy->memory_max;
-}
-
 static struct gw_stream_request *on_request_new(struct gw_h1_server *server)
 {
     struct listener *listener = server->user_data;
     struct gw_proxy *proxy = listener->proxy;
     struct exchange *ex;
 
-    if (over_memory(proxy) || (ex = exchange_take(proxy)) == NULL) {
+    if (proxy_over_memory(proxy) || (ex = exchange_take(proxy)) == NULL) {
         proxy->stats.shed_total++;
         return NULL;
     }
@@ -379,6 +371,7 @@ static void on_request(struct gw_h1_server *server, struct gw_stream_request *in
     ex->body_mode = ex->pub.request.has_body ? BODY_HELD : BODY_NONE;
     if (status != 0) {
         ex->pub.error = why;
+        server->keep_alive = false; /* who says one ambiguous thing may have said two */
         answer_problem(ex, status, why);
         answer_send(ex);
         return;
@@ -507,19 +500,18 @@ static void on_client_fault(struct gw_stream *stream, uint16_t status, const cha
 
     ex->pub.error = why;
     ex->body_mode = BODY_DROPPED;
-    if (ex->body_fn != NULL) {
-        gw_exchange_body_fn fn = ex->body_fn;
-        ex->body_fn = NULL;
-        fn(&ex->pub, ex->body_arg, status == 408 ? GW_TIMEOUT : GW_PROTOCOL, GW_STR_NULL);
-    }
     if (ex->head_sent) {
         exchange_abort(ex, why);
         return;
     }
     relay_drop_client(ex);
+    /* Who waits for the body is not asked: the client's fault is no plugin's to answer. */
     if (ex->waiting_phase >= 0)
         ex->proxy->hooks->cancel(ex->proxy->hooks->self, &ex->pub);
     ex->waiting_phase = -1;
+    ex->body_fn = NULL;
+    gw_list_remove(&ex->wait.link);
+    static_stop(ex);
     answer_problem(ex, status, why);
     answer_send(ex);
 }

@@ -80,6 +80,7 @@ struct exchange {
     struct gw_str upstream_path;
 
     struct gw_buf body; /* the request's, gathered or kept for a replay */
+    const struct gw_fields *trailers; /* that came behind it; NULL: none */
     const struct gw_conf_limits *limits; /* the nearest: route, else listener */
     uint64_t body_gather_max;
     gw_exchange_body_fn body_fn;

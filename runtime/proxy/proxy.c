@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -13,6 +15,8 @@
 #include "route/match.h"
 
 #define ACCEPT_PAUSE_MS 100 /* after descriptors ran out */
+#define MEMORY_LOOK_MS 20
+#define MEMORY_TRIM_MS 1000
 
 /* ---- generations ---- */
 
@@ -319,6 +323,8 @@ static void on_pause_over(struct gw_timer *timer)
 
     if (!listener->open)
         return;
+    if (listener->proxy->reserve_fd < 0)
+        listener->proxy->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (gw_io_open_level(&listener->io, listener->proxy->loop, listener->fd, on_accept) != GW_OK)
         gw_timer_set(listener->proxy->loop, timer,
                      gw_loop_now_ms(listener->proxy->loop) + ACCEPT_PAUSE_MS);
@@ -425,6 +431,49 @@ void gw_proxy_drain(struct gw_proxy *proxy, uint64_t deadline_ms, void (*done)(v
         gw_later(proxy->loop, &proxy->drain_later);
 }
 
+/* ---- memory ---- */
+
+/* What is this worker's alone, as the kernel counts it: bodies, heads, buffers, Lua. */
+static uint64_t memory_used(struct gw_proxy *proxy)
+{
+    unsigned long long resident, shared;
+    char text[160];
+    ssize_t len;
+
+    if (proxy->memory_fd < 0)
+        proxy->memory_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    len = pread(proxy->memory_fd, text, sizeof(text) - 1, 0);
+    if (len <= 0)
+        return 0;
+    text[len] = '\0';
+    if (sscanf(text, "%*u %llu %llu", &resident, &shared) != 2 || shared > resident)
+        return 0;
+    return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+bool proxy_over_memory(struct gw_proxy *proxy)
+{
+    uint64_t now = gw_loop_now_ms(proxy->loop);
+    bool before = proxy->memory_over;
+
+    if (proxy->memory_max == 0 || now < proxy->memory_look_ms)
+        return proxy->memory_max > 0 && before;
+    proxy->memory_look_ms = now + MEMORY_LOOK_MS;
+    proxy->memory_over = memory_used(proxy) > proxy->memory_max;
+    /* What was freed may still be kept for reuse: then it is not lack of memory. */
+    if (proxy->memory_over && now >= proxy->memory_trim_ms) {
+        proxy->memory_trim_ms = now + MEMORY_TRIM_MS;
+        gw_arena_pool_drain();
+        (void)malloc_trim(0);
+        proxy->memory_over = memory_used(proxy) > proxy->memory_max;
+    }
+    if (proxy->memory_over && !before)
+        gw_warn("more memory than memory_max: new requests get 503");
+    else if (before && !proxy->memory_over)
+        gw_warn("less memory than memory_max again");
+    return proxy->memory_over;
+}
+
 /* ---- life ---- */
 
 struct gw_threads *proxy_threads(struct gw_proxy *proxy)
@@ -466,6 +515,7 @@ enum gw_rc gw_proxy_new(struct gw_loop *loop, const struct gw_hooks *hooks,
     gw_timer_init(&proxy->drain_timer, on_drain_timer);
     gw_later_init(&proxy->drain_later, on_drain_later);
     proxy->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    proxy->memory_fd = -1;
     if (gw_h1_new(loop, &proxy->h1) != GW_OK ||
         gw_upstream_set_new(loop, proxy->h1, &proxy->upstreams) != GW_OK) {
         gw_proxy_free(proxy);
@@ -506,5 +556,7 @@ void gw_proxy_free(struct gw_proxy *proxy)
     gw_h1_free(proxy->h1);
     if (proxy->reserve_fd >= 0)
         (void)close(proxy->reserve_fd);
+    if (proxy->memory_fd >= 0)
+        (void)close(proxy->memory_fd);
     free(proxy);
 }

@@ -41,6 +41,9 @@ struct gw_proxy {
     struct gw_proxy_stats stats;
     int reserve_fd; /* given up for a moment when descriptors run out */
     uint64_t memory_max;
+    uint64_t memory_look_ms, memory_trim_ms; /* not before */
+    int memory_fd;
+    bool memory_over;
 
     struct exchange **slots;
     uint32_t slots_count, slots_size;
@@ -56,6 +59,8 @@ struct gw_proxy {
 
 void generation_ref(struct gw_generation *generation);
 void generation_unref(struct gw_generation *generation);
+/* Has this worker more than memory_max? Cheap: looks at most once in a while. */
+bool proxy_over_memory(struct gw_proxy *proxy);
 bool listener_count_in(struct gw_h1_server *server);
 void limits_unref(struct gw_h1_limits *limits);
 void listener_unref(struct listener *listener);

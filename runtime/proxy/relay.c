@@ -1,5 +1,5 @@
 /* The request to an upstream and its answer back: tries, bodies both ways, the tunnel.
- * A try may be repeated as long as no byte of a final answer was given to the client, and:
+ * A try may be repeated as long as the upstream has said nothing, and:
  *   - it never reached the upstream (the connection could not be made), or
  *   - the method is idempotent and the body, if any, is still in memory.
  * A request that may not be repeated goes out only on a new connection, or on one that was
@@ -44,7 +44,7 @@ static bool stays_repeatable(const struct exchange *ex)
 
     return repeatable(ex) &&
            (!streams ||
-            (length >= 0 && length <= (int64_t)ex->limits->buffer_bytes_max));
+            (length >= 0 && length <= (int64_t)ex->limits->body_buffer_bytes_max));
 }
 
 static struct gw_str authority(struct exchange *ex)
@@ -99,7 +99,7 @@ static void send_request(struct exchange *ex)
         ex->incoming.stream->ops->resume(ex->incoming.stream);
         break;
     default:
-        stream->ops->send_end(stream, NULL);
+        stream->ops->send_end(stream, ex->trailers);
         break;
     }
 }
@@ -150,8 +150,9 @@ static void give_up(struct exchange *ex, enum gw_rc rc, const char *why)
 /* `connected`: the request may have reached it. */
 static void try_failed(struct exchange *ex, enum gw_rc rc, const char *why, bool connected)
 {
-    bool stale = ex->client != NULL && ex->client->reused && !ex->client->got_bytes &&
-                 rc == GW_CLOSED;
+    bool answering = ex->client != NULL && ex->client->got_bytes;
+    bool stale = ex->client != NULL && ex->client->reused && !answering && rc == GW_CLOSED;
+    uint32_t tries_max = ex->pub.route->retries + 1 + (ex->fresh_only ? 1 : 0);
 
     relay_drop_client(ex);
     ex->try_due_ms = GW_NEVER;
@@ -162,7 +163,7 @@ static void try_failed(struct exchange *ex, enum gw_rc rc, const char *why, bool
         try_start(ex);
         return;
     }
-    if (ex->pub.tries <= ex->pub.route->retries && body_in_memory(ex) &&
+    if (ex->pub.tries < tries_max && !answering && body_in_memory(ex) &&
         (!connected || repeatable(ex)) && rc != GW_LIMIT) {
         gw_info("%.*s: %.*s: %s, trying again", GW_STR_ARG(gw_exchange_id(&ex->pub)),
                 GW_STR_ARG(ex->pub.upstream_address), why);
@@ -316,13 +317,17 @@ static void gather(struct exchange *ex, struct gw_str piece)
     }
 }
 
-/* Kept only as long as it is small: then a broken try can be made again. */
+/* Kept only as long as it is small and of use: then a broken try can be made again. */
 static void keep_for_replay(struct exchange *ex, struct gw_str piece)
 {
+    uint64_t bytes_max = ex->limits->body_buffer_bytes_max;
+    bool never_again = ex->client != NULL && ex->client->connected &&
+                       !gw_method_idempotent(ex->pub.request.method_id);
+
     if (ex->replay_lost)
         return;
-    if (ex->pub.request.length > (int64_t)ex->limits->buffer_bytes_max ||
-        gw_buf_len(&ex->body) + piece.len > ex->limits->buffer_bytes_max) {
+    if (never_again || ex->pub.request.length > (int64_t)bytes_max ||
+        gw_buf_len(&ex->body) + piece.len > bytes_max) {
         ex->replay_lost = true;
         gw_buf_fini(&ex->body);
         return;
@@ -382,6 +387,7 @@ void relay_client_end(struct exchange *ex, const struct gw_fields *trailers)
         body_over(ex, GW_OK);
     } else if (ex->body_mode == BODY_STREAMING) {
         ex->body_mode = BODY_PASSED;
+        ex->trailers = trailers;
         if (up != NULL)
             up->ops->send_end(up, trailers);
     }
@@ -452,6 +458,11 @@ static void on_head(struct gw_stream *stream)
     struct gw_stream *down = ex->incoming.stream;
 
     ex->try_due_ms = GW_NEVER;
+    /* The route's timeout is over with the head; that of the whole exchange is not. */
+    ex->total_due_ms = ex->limits->request_timeout_ms > 0
+                           ? ex->pub.began_us / 1000 + ex->limits->request_timeout_ms
+                           : GW_NEVER;
+    exchange_timer(ex);
     ex->pub.upstream_head_us = gw_loop_now_us(ex->proxy->loop);
     gw_head_drop_hop_by_hop(&response->fields);
     if (response->status == 101) {
@@ -553,14 +564,15 @@ static void on_drained(struct gw_stream *stream)
         ex->incoming.stream->ops->resume(ex->incoming.stream);
 }
 
-/* The rest of the body is not wanted; what it has to say may still come. */
+/* The upstream takes no more of the body; what it has to say may still come. If it says nothing,
+ * another try may want the whole body: it is gathered as long as that is possible. */
 static void on_refused(struct gw_stream *stream)
 {
     struct exchange *ex = stream->user;
 
-    if (ex->body_mode == BODY_STREAMING) {
+    if (ex->body_mode == BODY_STREAMING && !repeatable(ex)) {
         ex->body_mode = BODY_DROPPED;
-        ex->replay_lost = ex->replay_lost || ex->any_body_sent;
+        ex->replay_lost = true;
     }
 }
 
@@ -595,29 +607,41 @@ static const struct gw_stream_events upstream_events = {
 
 /* ---- time ---- */
 
-void relay_timeout(struct exchange *ex)
+static void try_timeout(struct exchange *ex)
 {
-    uint64_t now = gw_loop_now_ms(ex->proxy->loop);
+    ex->try_due_ms = GW_NEVER;
+    gw_list_remove(&ex->wait.link);
+    exchange_timer(ex);
+    if (ex->state == EX_WAITING)
+        give_up(ex, GW_DNS, "the name was not resolved in time");
+    else if (ex->state == EX_UPSTREAM)
+        try_failed(ex, GW_TIMEOUT, "no answer within try_timeout", true);
+}
 
-    if (ex->finished || ex->state == EX_FREE)
-        return;
-    if (ex->total_due_ms > now && ex->try_due_ms > now) {
-        exchange_timer(ex);
-        return;
-    }
-    if (ex->total_due_ms > now) {
-        ex->try_due_ms = GW_NEVER;
-        gw_list_remove(&ex->wait.link);
-        exchange_timer(ex);
-        if (ex->state == EX_WAITING)
-            give_up(ex, GW_DNS, "the name was not resolved in time");
-        else if (ex->state == EX_UPSTREAM)
-            try_failed(ex, GW_TIMEOUT, "no answer within try_timeout", true);
-        return;
-    }
+/* Who was waited for when the time was over: a client that has not sent its body, unless it was
+ * the upstream that would not take it. */
+static bool client_is_late(const struct exchange *ex)
+{
+    return ex->body_mode == BODY_GATHERING ||
+           (ex->body_mode == BODY_STREAMING &&
+            (ex->client == NULL ||
+             (ex->client->connected && gw_buf_len(&ex->client->pipe.out) == 0)));
+}
+
+static void total_timeout(struct exchange *ex)
+{
+    static const char over[] = "the time allowed for the exchange is over";
+    bool late = client_is_late(ex);
+
     ex->total_due_ms = ex->try_due_ms = GW_NEVER;
+    gw_warn("%.*s: %s (%s, after %u tries%s%.*s)", GW_STR_ARG(gw_exchange_id(&ex->pub)), over,
+            ex->head_sent ? "the answer is cut"
+            : late        ? "the client's body did not come"
+                          : "no answer yet",
+            ex->pub.tries, ex->pub.tries > 0 ? ", last " : "",
+            GW_STR_ARG(ex->pub.upstream_address));
     if (ex->head_sent) {
-        exchange_abort(ex, "the time allowed for the exchange is over");
+        exchange_abort(ex, over);
         return;
     }
     if (ex->waiting_phase >= 0)
@@ -627,8 +651,21 @@ void relay_timeout(struct exchange *ex)
     gw_list_remove(&ex->wait.link);
     static_stop(ex);
     relay_drop_client(ex);
-    ex->pub.error = "the time allowed for the exchange is over";
-    answer_problem(ex, ex->body_mode == BODY_GATHERING || ex->body_mode == BODY_STREAMING ? 408 : 504,
-                   "The time allowed for the exchange is over.");
+    ex->pub.error = over;
+    answer_problem(ex, late ? 408 : 504, "The time allowed for the exchange is over.");
     answer_send(ex);
+}
+
+void relay_timeout(struct exchange *ex)
+{
+    uint64_t now = gw_loop_now_ms(ex->proxy->loop);
+
+    if (ex->finished || ex->state == EX_FREE)
+        return;
+    if (ex->total_due_ms <= now)
+        total_timeout(ex);
+    else if (ex->try_due_ms <= now)
+        try_timeout(ex);
+    else
+        exchange_timer(ex);
 }

@@ -168,6 +168,9 @@ void static_go_on(struct exchange *ex)
     } else if (rc == GW_OK) {
         down->ops->send_file_later(down);
     } else if (rc != GW_AGAIN && rc != GW_CANCELLED) {
+        if (rc == GW_SYSTEM)
+            gw_warn("%.*s: the file shrank or could not be read; the answer is cut",
+                    GW_STR_ARG(gw_exchange_id(&ex->pub)));
         exchange_abort(ex, rc == GW_SYSTEM ? "the file shrank or could not be read"
                                            : "client closed the connection");
     }

@@ -1,6 +1,7 @@
 /* What trusted Lua calls by FFI: plain types in, a code out; never raises, never calls back.
  * The slot was checked by the caller (its serial), so its exchange is there.
  * Declared for Lua in lua/gateway/cdef.lua. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "http/uri.h"
@@ -52,6 +53,12 @@ static struct gw_slot *slots;
 void gw_ffi_use(struct gw_slot *base)
 {
     slots = base;
+}
+
+struct gw_slot *gw_ffi_slots(void);
+GW_FFI struct gw_slot *gw_ffi_slots(void)
+{
+    return slots;
 }
 
 static struct gw_exchange *exchange_of(uint32_t slot)
@@ -192,23 +199,105 @@ GW_FFI double gw_ffi_number(uint32_t slot, int what)
 
 /* ---- headers ---- */
 
-bool gw_ffi_header_get(uint32_t slot, int which, const char *name, size_t len, struct gw_str *out);
-GW_FFI bool gw_ffi_header_get(uint32_t slot, int which, const char *name, size_t len,
-                              struct gw_str *out)
+#define NAMES_MAX 1024
+#define NAME_BYTES_MAX 256
+
+/* What plugins call headers. Plugins use few names, again and again: each is checked and looked
+ * up once, and then known to Lua by its number. [0] serves names beyond the limit, which may come
+ * from clients; its text is lent. Never freed: fields of any exchange may point at the text. */
+struct name {
+    struct gw_str text; /* as the plugin spells it */
+    uint8_t id;         /* enum gw_field_id */
+    bool frames;
+};
+
+static struct name names[NAMES_MAX];
+static int names_count = 1;
+
+/* Names by which a message is framed are the gateway's own. */
+static bool frames(enum gw_field_id id)
 {
-    return gw_fields_get(fields_of(slot, which), gw_str(name, len), out);
+    return id == GW_FIELD_CONTENT_LENGTH || id == GW_FIELD_TRANSFER_ENCODING ||
+           id == GW_FIELD_CONNECTION || id == GW_FIELD_UPGRADE || id == GW_FIELD_TE ||
+           id == GW_FIELD_TRAILER || id == GW_FIELD_KEEP_ALIVE;
 }
 
-bool gw_ffi_header_nth(uint32_t slot, int which, const char *name, size_t len, uint32_t n,
-                       struct gw_str *out);
-GW_FFI bool gw_ffi_header_nth(uint32_t slot, int which, const char *name, size_t len, uint32_t n,
-                              struct gw_str *out)
+int gw_ffi_name(const char *text, size_t len);
+GW_FFI int gw_ffi_name(const char *text, size_t len)
+{
+    struct gw_str name = gw_str(text, len);
+    struct name *entry = &names[0];
+    char *copy;
+
+    if (!gw_field_name_valid(name))
+        return -1;
+    if (names_count < NAMES_MAX && len <= NAME_BYTES_MAX) {
+        copy = malloc(len);
+        if (copy == NULL)
+            abort(); /* small: see base/arena.h on running out of memory */
+        memcpy(copy, text, len);
+        name.data = copy;
+        entry = &names[names_count++];
+    }
+    entry->text = name;
+    entry->id = (uint8_t)gw_field_id_of(name);
+    entry->frames = frames((enum gw_field_id)entry->id);
+    return (int)(entry - names);
+}
+
+static bool is_named(const struct gw_field *field, const struct name *name)
+{
+    const char *a = field->name.data, *b = name->text.data;
+    size_t len = name->text.len;
+
+    if (field->id != name->id || field->dropped)
+        return false;
+    if (name->id != GW_FIELD_UNKNOWN)
+        return true;
+    /* Most names differ in length or at the end. */
+    return field->name.len == len && ((a[len - 1] ^ b[len - 1]) & 0x5f) == 0 &&
+           strncasecmp(a, b, len) == 0;
+}
+
+/* The next field of that name from place `from` on, or NULL. */
+static struct gw_field *find(const struct gw_fields *fields, const struct name *name, uint32_t from)
+{
+    if ((fields->present & (1ULL << name->id)) == 0)
+        return NULL;
+    for (uint32_t i = from; i < fields->count; i++)
+        if (is_named(&fields->items[i], name))
+            return &fields->items[i];
+    return NULL;
+}
+
+static struct gw_field *find_after(const struct gw_fields *fields, const struct name *name,
+                                   const struct gw_field *field)
+{
+    return find(fields, name, (uint32_t)(field - fields->items) + 1);
+}
+
+bool gw_ffi_header_get(uint32_t slot, int which, int name, struct gw_str *out);
+GW_FFI bool gw_ffi_header_get(uint32_t slot, int which, int name, struct gw_str *out)
 {
     const struct gw_fields *fields = fields_of(slot, which);
-    struct gw_field *field = gw_fields_find(fields, gw_str(name, len));
+    struct gw_field *field = find(fields, &names[name], 0);
+
+    if (field == NULL)
+        return false;
+    *out = field->value;
+    if (find_after(fields, &names[name], field) != NULL)
+        return gw_fields_get(fields, names[name].text, out); /* joins them */
+    return true;
+}
+
+bool gw_ffi_header_nth(uint32_t slot, int which, int name, uint32_t n, struct gw_str *out);
+GW_FFI bool gw_ffi_header_nth(uint32_t slot, int which, int name, uint32_t n, struct gw_str *out)
+{
+    const struct gw_fields *fields = fields_of(slot, which);
+    struct gw_field *field = find(fields, &names[name], 0);
 
     while (field != NULL && n-- > 0)
-        field = gw_fields_next(fields, field);
+        field = find_after(fields, &names[name], field);
     if (field == NULL)
         return false;
     *out = field->value;
@@ -239,41 +328,65 @@ GW_FFI bool gw_ffi_header_valid(const char *name, size_t len, const char *value,
     return gw_field_name_valid(gw_str(name, len)) && gw_field_value_valid(gw_str(value, value_len));
 }
 
-/* Names by which a message is framed are the gateway's own. */
-static bool frames(struct gw_str name)
+/* `value` is in the exchange's arena. */
+static void put(struct gw_exchange *x, struct gw_fields *fields, const struct name *name,
+                struct gw_str value, bool add)
 {
-    enum gw_field_id id = gw_field_id_of(name);
+    struct gw_field *field = add ? NULL : find(fields, name, 0), *more;
 
-    return id == GW_FIELD_CONTENT_LENGTH || id == GW_FIELD_TRANSFER_ENCODING ||
-           id == GW_FIELD_CONNECTION || id == GW_FIELD_UPGRADE || id == GW_FIELD_TE ||
-           id == GW_FIELD_TRAILER || id == GW_FIELD_KEEP_ALIVE;
+    if (field != NULL) {
+        while ((more = find_after(fields, name, field)) != NULL)
+            more->dropped = true;
+        field->value = value;
+        field->wire = false;
+        return;
+    }
+    field = gw_fields_add_known(fields, (enum gw_field_id)name->id, value);
+    field->name = name == names ? gw_arena_dup(&x->arena, name->text) : name->text;
 }
 
-int gw_ffi_header_set(uint32_t slot, int which, const char *name, size_t len, const char *value,
-                      size_t value_len, bool add);
-GW_FFI int gw_ffi_header_set(uint32_t slot, int which, const char *name, size_t len,
-                             const char *value, size_t value_len, bool add)
+int gw_ffi_header_set(uint32_t slot, int which, int name, const char *value, size_t len, bool add);
+GW_FFI int gw_ffi_header_set(uint32_t slot, int which, int name, const char *value, size_t len,
+                             bool add)
 {
     struct gw_exchange *x = exchange_of(slot);
-    struct gw_fields *fields = fields_of(slot, which);
-    struct gw_str n, v;
 
-    if (!gw_ffi_header_valid(name, len, value, value_len) || frames(gw_str(name, len)))
+    if (names[name].frames || !gw_field_value_valid(gw_str(value, len)))
         return GW_INVALID;
-    n = gw_arena_dup(&x->arena, gw_str(name, len));
-    v = gw_arena_dup(&x->arena, gw_str(value, value_len));
-    if (add)
-        gw_fields_add(fields, n, v);
-    else
-        gw_fields_set(fields, n, v);
+    put(x, fields_of(slot, which), &names[name], gw_arena_dup(&x->arena, gw_str(value, len)), add);
     return GW_OK;
 }
 
-void gw_ffi_header_remove(uint32_t slot, int which, const char *name, size_t len);
-GW_FFI void gw_ffi_header_remove(uint32_t slot, int which, const char *name, size_t len)
+/* A whole number from 0 to 1e14, without a string of Lua for it. */
+int gw_ffi_header_set_whole(uint32_t slot, int which, int name, double value, bool add);
+GW_FFI int gw_ffi_header_set_whole(uint32_t slot, int which, int name, double value, bool add)
 {
-    if (!frames(gw_str(name, len)))
-        gw_fields_remove(fields_of(slot, which), gw_str(name, len));
+    struct gw_exchange *x = exchange_of(slot);
+    char digits[24], *at = digits + sizeof(digits);
+    uint64_t rest = (uint64_t)value;
+
+    if (names[name].frames)
+        return GW_INVALID;
+    do {
+        *--at = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    put(x, fields_of(slot, which), &names[name],
+        gw_arena_dup(&x->arena, gw_str(at, (size_t)(digits + sizeof(digits) - at))), add);
+    return GW_OK;
+}
+
+void gw_ffi_header_remove(uint32_t slot, int which, int name);
+GW_FFI void gw_ffi_header_remove(uint32_t slot, int which, int name)
+{
+    struct gw_fields *fields = fields_of(slot, which);
+    struct gw_field *field;
+
+    if (names[name].frames)
+        return;
+    for (field = find(fields, &names[name], 0); field != NULL;
+         field = find_after(fields, &names[name], field))
+        field->dropped = true;
 }
 
 /* ---- query and parameters ---- */
@@ -408,7 +521,7 @@ GW_FFI int gw_ffi_answer_header(uint32_t slot, const char *name, size_t len, con
     struct gw_fields *fields = &slots[slot].answer->fields;
     struct gw_str n, v;
 
-    if (frames(gw_str(name, len)))
+    if (frames(gw_field_id_of(gw_str(name, len))))
         return GW_INVALID;
     n = gw_arena_dup(&x->arena, gw_str(name, len));
     v = gw_arena_dup(&x->arena, gw_str(value, value_len));

@@ -57,6 +57,7 @@ uint32_t gw_slots_take(struct gw_slots *slots, struct gw_exchange *exchange)
     slot = &slots->base[index];
     slot->serial++; /* odd: alive */
     assert((slot->serial & 1) == 1);
+    slot->handle = (uint64_t)slot->serial << 32 | index;
     slot->in = 0;
     slot->verdict = GW_VERDICT_NONE;
     slot->instance = 0;
@@ -76,6 +77,7 @@ void gw_slots_give(struct gw_slots *slots, uint32_t index)
 
     assert(slot->exchange != NULL);
     slot->serial++; /* every handle of Lua is dead now */
+    slot->handle = 0;
     slot->exchange = NULL;
     slot->task = NULL;
     slot->answer = NULL;

@@ -1,4 +1,5 @@
-/* Requests as Lua holds them: the number of a slot and a serial that dies with the request.
+/* Requests as Lua holds them: the number of a slot and a serial that dies with the request,
+ * as two numbers or as the bits of a pointer (lua/gateway/cdef.lua).
  * Lives in: one VM. A slot's memory stays for the life of the VM, so that compiled Lua may read
  * it straight: handle.serial == slot.serial means alive. Layout repeated in lua/gateway/cdef.lua.
  * Limit: GW_SLOTS_MAX requests at a time that have entered Lua. */
@@ -31,7 +32,7 @@ struct gw_slot {
     struct gw_exchange *exchange; /* NULL: free */
     struct gw_task *task;         /* waiting one */
     struct gw_answer *answer;     /* made by this phase */
-    uint64_t unused2;
+    uint64_t handle;              /* index, and the serial above it: what handles of Lua hold */
 };
 
 struct gw_slots;

@@ -12,7 +12,7 @@
 #include "shm/shared.h"
 
 struct gw_script_logfile {
-    struct gw_logfile *file; /* NULL: the instance that opened it is retired */
+    struct gw_logfile *file;      /* NULL: the instance that opened it is retired */
     struct gw_instance *instance; /* only compared; NULL: a spec */
     struct gw_slot *slots;
     struct gw_logfile_facts facts;

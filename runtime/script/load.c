@@ -533,6 +533,15 @@ static void end(struct gw_load *load)
     gw_arena_fini(&load->arena);
 }
 
+static void check_bindings(struct gw_load *load)
+{
+    uint32_t count = load->source->bindings_count;
+
+    load->bindings = gw_arena_zalloc(&load->arena, (count + 1) * sizeof(*load->bindings));
+    for (uint32_t i = 0; i < count; i++)
+        check_binding(load, i);
+}
+
 enum gw_rc gw_script_load(struct gw_image *image, struct gw_conf_source *source,
                           struct gw_report *report)
 {
@@ -550,15 +559,24 @@ enum gw_rc gw_script_load(struct gw_image *image, struct gw_conf_source *source,
         end(&load);
         return GW_INVALID;
     }
-    load.bindings =
-        gw_arena_zalloc(&load.arena, (source->bindings_count + 1) * sizeof(*load.bindings));
-    for (uint32_t i = 0; i < source->bindings_count; i++)
-        check_binding(&load, i);
+    check_bindings(&load);
     gw_load_chains(&load);
     if (report->faults_count == faults)
         write_image(&load);
     end(&load);
     return report->faults_count == faults ? GW_OK : GW_INVALID;
+}
+
+void gw_script_check(struct gw_image *image, struct gw_conf_source *source,
+                     struct gw_report *report)
+{
+    struct gw_load load = {.image = image, .source = source, .report = report};
+    const struct gw_conf *conf = gw_image_conf(image);
+    struct gw_err err;
+
+    if (begin(&load, conf->cpu_budget_ms, conf->heap_max, &err) == GW_OK)
+        check_bindings(&load);
+    end(&load);
 }
 
 /* ---- moongate plugins ---- */

@@ -15,6 +15,10 @@
 GW_MUST_CHECK enum gw_rc gw_script_load(struct gw_image *image, struct gw_conf_source *source,
                                         struct gw_report *report);
 
+/* The faults of bindings alone, for a conf that has others: its image is not written. */
+void gw_script_check(struct gw_image *image, struct gw_conf_source *source,
+                     struct gw_report *report);
+
 /* For `moongate plugins` and `moongate schema`: calls `fn` for each plugin that can be found
  * (first found wins), in the order of names. `schema` may be NULL; `error` is set where the file
  * cannot be loaded, and then only name and path are there. */

@@ -17,9 +17,9 @@
 
 #define FLUSH_MS 100
 #define FLUSH_BYTES (64u << 10)
-#define RETRY_MS 1000   /* after the disk has refused */
-#define SAY_MS 60000    /* between two complaints about one file */
-#define LAST_TRIES 5    /* at the end: this often ... */
+#define RETRY_MS 1000       /* after the disk has refused */
+#define SAY_MS 60000        /* between two complaints about one file */
+#define LAST_TRIES 5        /* at the end: this often ... */
 #define LAST_WAIT_US 100000 /* ... with this pause */
 #define THREADS 4
 #define KEEP_BYTES (256u << 10) /* an empty buffer that has grown beyond is given back */
@@ -60,7 +60,7 @@ static void say_lost(struct gw_logfile *file, bool at_once)
     gw_warn("%s: %llu lines were lost (%llu in all): %s", file->path,
             (unsigned long long)file->lost_unsaid, (unsigned long long)file->lost,
             file->failed_errno != 0 ? strerror(file->failed_errno)
-                                  : "they come faster than they are written");
+                                    : "they come faster than they are written");
     file->lost_unsaid = 0;
     file->lost_said_ms = now;
 }
@@ -86,7 +86,8 @@ bool gw_logfile_room(struct gw_logfile *file)
 /* A single line may be longer than the buffer: nobody shall hide by sending much. */
 bool gw_logfile_take(struct gw_logfile *file, uint32_t mark)
 {
-    if (waiting(file) > file->buffer_bytes_max && (mark > file->lines.from || file->out_bytes > 0)) {
+    if (waiting(file) > file->buffer_bytes_max &&
+        (mark > file->lines.from || file->out_bytes > 0)) {
         file->lines.to = mark;
         lose(file, 1);
         return false;
@@ -98,12 +99,12 @@ bool gw_logfile_take(struct gw_logfile *file, uint32_t mark)
     return true;
 }
 
-static uint64_t count_lines(struct gw_str text)
+static uint64_t count_lines(const struct gw_buf *buf)
 {
     uint64_t count = 0;
 
-    for (size_t i = 0; i < text.len; i++)
-        count += text.data[i] == '\n';
+    for (uint32_t i = buf->from; i < buf->to; i++)
+        count += buf->data[i] == '\n';
     return count;
 }
 
@@ -238,8 +239,7 @@ static char *full_path(const struct gw_logfiles *set, struct gw_str path)
 static enum gw_rc count_with(struct gw_logfile *file, const char *counter, struct gw_err *err)
 {
     static const struct gw_str label = GW_STR("file");
-    struct gw_metrics_def def = {.name = gw_str_c(counter),
-                                 .help = GW_STR("Lines that were dropped, not written."),
+    struct gw_metrics_def def = {.help = GW_STR("Lines that were dropped, not written."),
                                  .type = GW_METRICS_COUNTER,
                                  .label_count = 1,
                                  .labels = &label};
@@ -249,6 +249,7 @@ static enum gw_rc count_with(struct gw_logfile *file, const char *counter, struc
 
     if (counter == NULL || file->set->metrics == NULL || file->has_slot)
         return GW_OK;
+    def.name = gw_str_c(counter);
     rc = gw_metrics_register(file->set->metrics, &def, &id, err);
     if (rc != GW_OK)
         return rc;
@@ -391,7 +392,7 @@ static void last_flush(struct gw_logfile *file)
         if (file->failed_errno == 0)
             tries = -1;
     }
-    left = count_lines(gw_buf_str(&file->out)) + count_lines(gw_buf_str(&file->lines));
+    left = count_lines(&file->out) + count_lines(&file->lines);
     if (left > 0)
         lose(file, left);
     say_lost(file, true);

@@ -60,7 +60,7 @@ bool gw_logfile_begin(struct gw_logfile *file); /* false: dropped */
 void gw_logfile_text(struct gw_logfile *file, struct gw_str name, struct gw_str value);
 void gw_logfile_number(struct gw_logfile *file, struct gw_str name, double value);
 void gw_logfile_bool(struct gw_logfile *file, struct gw_str name, bool value);
-void gw_logfile_time(struct gw_logfile *file, struct gw_str name); /* the loop's, RFC 3339 */
+void gw_logfile_time(struct gw_logfile *file, struct gw_str name);   /* the loop's, RFC 3339 */
 void gw_logfile_object(struct gw_logfile *file, struct gw_str name); /* until gw_logfile_close */
 void gw_logfile_close(struct gw_logfile *file);
 bool gw_logfile_end(struct gw_logfile *file); /* false: dropped */

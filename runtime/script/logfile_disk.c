@@ -168,7 +168,8 @@ static int append(struct gw_logfile *file)
         if (done < 0)
             return errno;
         if ((size_t)done < len) {
-            const char *data = gw_buf_str(&file->out).data, *end = memrchr(data, '\n', (size_t)done);
+            const char *data = gw_buf_str(&file->out).data,
+                       *end = memrchr(data, '\n', (size_t)done);
             size_t whole = end != NULL ? (size_t)(end - data) + 1 : 0;
             bool taken_back = fstat(file->fd, &after) == 0 &&
                               after.st_size == before.st_size + done &&

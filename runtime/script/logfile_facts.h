@@ -23,8 +23,8 @@ struct gw_logfile_facts {
 /* GW_NOT_FOUND: there is no fact of that name. */
 GW_MUST_CHECK enum gw_rc gw_logfile_facts_add(struct gw_logfile_facts *facts, struct gw_str name);
 /* GW_LIMIT: too many; GW_INVALID: not the name of a header. */
-GW_MUST_CHECK enum gw_rc gw_logfile_facts_header(struct gw_logfile_facts *facts,
-                                                 struct gw_str name, bool hidden);
+GW_MUST_CHECK enum gw_rc gw_logfile_facts_header(struct gw_logfile_facts *facts, struct gw_str name,
+                                                 bool hidden);
 void gw_logfile_facts_fini(struct gw_logfile_facts *facts);
 
 /* Between gw_logfile_begin() and gw_logfile_end(); in LOG. */

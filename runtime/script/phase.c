@@ -8,9 +8,9 @@
 #include "proxy/proxy.h"
 #include "script/script_private.h"
 
-static uint32_t slot_index(const struct gw_vm *vm, const struct gw_slot *slot)
+static uint32_t slot_index(const struct gw_slot *slot)
 {
-    return (uint32_t)(slot - gw_slots_base(vm->slots));
+    return (uint32_t)slot->handle;
 }
 
 /* The driver of this phase; LUA_NOREF: no code. */
@@ -69,7 +69,7 @@ static enum gw_phase_rc enter(struct gw_vm *vm, struct gw_slot *slot, int driver
 {
     struct gw_task *task = gw_task_new(vm, slot->in, NULL, phase_done, slot->exchange);
     lua_State *co = gw_task_thread(task);
-    uint32_t index = slot_index(vm, slot);
+    uint32_t index = slot_index(slot);
     enum gw_task_rc rc;
 
     gw_task_set_slot(task, index);
@@ -155,9 +155,9 @@ static enum gw_phase_rc body_filter(void *self, struct gw_exchange *x, struct gw
     slot->verdict = GW_VERDICT_NONE;
     task = gw_task_new(script->vm, slot->in, NULL, NULL, NULL);
     co = gw_task_thread(task);
-    gw_task_set_slot(task, slot_index(script->vm, slot));
+    gw_task_set_slot(task, slot_index(slot));
     lua_rawgeti(co, LUA_REGISTRYINDEX, driver);
-    lua_pushinteger(co, (lua_Integer)slot_index(script->vm, slot));
+    lua_pushinteger(co, (lua_Integer)slot_index(slot));
     lua_pushinteger(co, 1);
     lua_pushlstring(co, in.data != NULL ? in.data : "", in.len);
     lua_pushboolean(co, last);
@@ -194,7 +194,7 @@ static void finish(void *self, struct gw_exchange *x)
     if (slot == NULL)
         return;
     assert(slot->task == NULL);
-    index = slot_index(script->vm, slot);
+    index = slot_index(slot);
     lua_rawgeti(L, LUA_REGISTRYINDEX, script->vm->ctxs_ref);
     lua_pushnil(L);
     lua_rawseti(L, -2, (int)index);

@@ -15,7 +15,8 @@
 #define ERROR_BYTES_MAX 3000
 
 struct gw_task {
-    struct gw_list link; /* vm->tasks, or vm->idle_tasks */
+    struct gw_list link; /* vm->tasks, from the first wait on */
+    struct gw_task *next_idle;
     struct gw_vm *vm;
     lua_State *co;
     int co_ref;
@@ -38,6 +39,11 @@ struct gw_task {
 
 static void task_expired(struct gw_timer *timer);
 
+static struct gw_slot *task_slot(const struct gw_task *task)
+{
+    return task->slot != 0 ? &gw_slots_base(task->vm->slots)[task->slot] : NULL;
+}
+
 static void fresh_thread(struct gw_task *task)
 {
     lua_State *L = task->vm->L;
@@ -52,9 +58,9 @@ struct gw_task *gw_task_new(struct gw_vm *vm, uint32_t in, struct gw_instance *i
 {
     struct gw_task *task;
 
-    if (!gw_list_empty(&vm->idle_tasks)) {
-        task = GW_CONTAINER(vm->idle_tasks.next, struct gw_task, link);
-        gw_list_remove(&task->link);
+    if (vm->idle_tasks != NULL) {
+        task = vm->idle_tasks;
+        vm->idle_tasks = task->next_idle;
         vm->idle_count--;
     } else {
         task = calloc(1, sizeof(*task));
@@ -67,13 +73,12 @@ struct gw_task *gw_task_new(struct gw_vm *vm, uint32_t in, struct gw_instance *i
     }
     task->in = in;
     task->slot = 0;
-    task->instance = gw_instance_ref(instance);
+    task->instance = instance != NULL ? gw_instance_ref(instance) : NULL;
     task->done = done;
     task->arg = arg;
     task->timed = 0;
     task->expired = false;
     task->collect = false;
-    gw_list_push_back(&vm->tasks, &task->link);
     return task;
 }
 
@@ -104,11 +109,14 @@ void gw_task_end(struct gw_task *task)
     struct gw_vm *vm = task->vm;
 
     assert(vm->task != task && task->wait == NULL);
-    gw_list_remove(&task->link);
+    if (!gw_list_empty(&task->link)) {
+        struct gw_slot *slot = task_slot(task);
+        gw_list_remove(&task->link);
+        if (slot != NULL && slot->task == task)
+            slot->task = NULL;
+    }
     if (task->timed != 0)
         gw_timer_clear(&task->timer);
-    if (task->slot != 0 && gw_slots_base(vm->slots)[task->slot].task == task)
-        gw_slots_base(vm->slots)[task->slot].task = NULL;
     if (task->instance != NULL) {
         gw_instance_unref(task->instance);
         task->instance = NULL;
@@ -120,18 +128,20 @@ void gw_task_end(struct gw_task *task)
             calm_heap(vm, true);
         return;
     }
-    lua_settop(task->co, 0);
-    gw_list_push_front(&vm->idle_tasks, &task->link);
+    if (lua_gettop(task->co) > 0)
+        lua_settop(task->co, 0);
+    task->next_idle = vm->idle_tasks;
+    vm->idle_tasks = task;
     vm->idle_count++;
 }
 
 void gw_tasks_fini(struct gw_vm *vm)
 {
     assert(gw_list_empty(&vm->tasks));
-    GW_LIST_EACH_SAFE(pos, after, &vm->idle_tasks)
-    {
-        gw_list_remove(pos);
-        task_free(GW_CONTAINER(pos, struct gw_task, link));
+    while (vm->idle_tasks != NULL) {
+        struct gw_task *task = vm->idle_tasks;
+        vm->idle_tasks = task->next_idle;
+        task_free(task);
     }
     vm->idle_count = 0;
 }
@@ -162,11 +172,6 @@ uint32_t gw_task_waiting_count(const struct gw_vm *vm)
 }
 
 /* ---- who runs ---- */
-
-static struct gw_slot *task_slot(const struct gw_task *task)
-{
-    return task->slot != 0 ? &gw_slots_base(task->vm->slots)[task->slot] : NULL;
-}
 
 static struct gw_instance *task_instance(const struct gw_task *task)
 {
@@ -332,6 +337,8 @@ enum gw_task_rc gw_task_resume(struct gw_task *task, int args)
     if (rc == LUA_YIELD && stop == GW_STOP_NONE && task->wait != NULL) {
         lua_settop(task->co, 0);
         task->waits = true;
+        if (gw_list_empty(&task->link))
+            gw_list_push_back(&vm->tasks, &task->link);
         vm->waiting_count++;
         return GW_TASK_WAITS;
     }

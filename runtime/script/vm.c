@@ -144,7 +144,6 @@ enum gw_rc gw_vm_new(const struct gw_vm_options *options, struct gw_vm **out, st
         vm->options.cpu_budget_ms = DEFAULT_CPU_BUDGET_MS;
     vm->heap_collect_at = options->heap_max / 4 * 3;
     gw_list_init(&vm->tasks);
-    gw_list_init(&vm->idle_tasks);
     gw_ffi_keep();
     rc = gw_slots_new(&vm->slots);
     if (rc != GW_OK) {

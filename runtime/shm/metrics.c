@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
-#include "base/log.h"
 
 #define VALUES_BYTES_MAX (GW_METRICS_LABELS_MAX * (GW_METRICS_LABEL_BYTES_MAX + 1))
 

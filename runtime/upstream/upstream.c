@@ -248,7 +248,6 @@ enum gw_rc gw_endpoint_take(struct gw_endpoint *endpoint, const struct gw_conf_u
     client->on_idle_end = on_idle_end;
     endpoint->refs++; /* a connection in use holds its endpoint; an idle one is held by it */
     endpoint->open_count++;
-    endpoint->idle_max = row->idle_conns_max;
     *out = client;
     return GW_OK;
 }
@@ -257,7 +256,7 @@ void gw_endpoint_give(struct gw_h1_client *client, const struct gw_conf_upstream
 {
     struct gw_endpoint *endpoint = client->owner;
 
-    if (!client->reusable || endpoint->refs == 1 || endpoint->idle_count >= endpoint->idle_max ||
+    if (!client->reusable || endpoint->refs == 1 || endpoint->idle_count >= row->idle_conns_max ||
         (row->requests_max > 0 && client->requests >= row->requests_max)) {
         gw_endpoint_close(client);
         return;

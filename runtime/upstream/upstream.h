@@ -25,7 +25,6 @@ struct gw_endpoint {
     char text[64];        /* "127.0.0.1:9001" */
     struct gw_list idle;  /* struct gw_h1_client.link, newest first */
     uint32_t idle_count;
-    uint32_t idle_max;
     uint32_t open_count;  /* idle and in use */
 };
 

@@ -10,6 +10,7 @@ function plugin.access(_, ctx)
   local body = gw.json.encode({
     method = request.method,
     path = request.path,
+    query = request.raw_query,
     headers = headers,
     body = request.body,
   })

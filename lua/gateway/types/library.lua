@@ -19,6 +19,7 @@
 ---@field crypto gw.crypto
 ---@field regex gw.regex
 ---@field metrics gw.metrics
+---@field logfile gw.logfile
 gw = {}
 
 --- Waits. Only in: rewrite, access, balancer, log, timers, specs.
@@ -404,3 +405,33 @@ function metrics.histogram(name, help, labels, buckets) end
 ---@return string? err
 ---@return gw.code? code
 function metrics.render() end
+
+---@class gw.logfile.writer
+local writer = {}
+--- Never waits. False: the buffer is full, the line is dropped and counted.
+---@param line string without its end; an end of line within it becomes a space
+---@return boolean kept
+function writer:write(line) end
+--- A JSON object: the facts and headers of open(), then the values under the names of `more`.
+---@param ctx table in log
+---@param ... string|number|boolean|nil up to 3
+---@return boolean kept
+function writer:request(ctx, ...) end
+---@return integer lines that this worker has lost
+function writer:lost() end
+
+---@class gw.logfile.options
+---@field buffer? integer bytes not yet written, 65536 to 268435456; 1 MiB
+---@field counter? string a metric of lost lines
+---@field request? string[] facts: time id client method host path status bytes_in bytes_out duration_ms upstream upstream_ms tries route error aborted user_agent referer
+---@field headers? table<string, boolean> request headers; true: only that it was there is written
+---@field more? string[] up to 3 names for the values that request() is given
+
+---@class gw.logfile only in init
+local logfile = {}
+---@param path string "stderr", "stdout" or a file, relative to the conf's folder
+---@param options? gw.logfile.options
+---@return gw.logfile.writer? writer
+---@return string? err path and reason
+---@return gw.code? code
+function logfile.open(path, options) end
