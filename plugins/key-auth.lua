@@ -60,8 +60,10 @@ local function add(state, consumer, key)
   if digest and #digest ~= 64 then
     error(("keys: %s: sha256: is followed by 64 hex digits"):format(consumer), 0)
   end
-  -- The same key may be there in both forms.
-  local text = digest and digest:lower() or gw.crypto.sha256(key, "hex")
+  local text = digest and digest:lower() or key
+  if state.has_digests and not digest then
+    text = gw.crypto.sha256(key, "hex") -- the same key may be there in both forms
+  end
   local other = state.owners[text]
   if other and other ~= consumer then
     error(("keys: %s and %s have the same key"):format(other, consumer), 0)
@@ -72,14 +74,20 @@ local function add(state, consumer, key)
   else
     state.keys[key] = consumer
   end
-  state.has_digests = state.has_digests or digest ~= nil
+end
+
+local function list_of(keys)
+  return type(keys) == "table" and keys or { keys }
 end
 
 function plugin.init(conf)
   local state = { keys = {}, digests = {}, has_digests = false, owners = {} }
   local names = {}
-  for consumer in pairs(conf.keys) do
+  for consumer, keys in pairs(conf.keys) do
     names[#names + 1] = consumer
+    for _, key in ipairs(list_of(keys)) do
+      state.has_digests = state.has_digests or key:find(DIGEST) ~= nil
+    end
   end
   table.sort(names) -- so that a fault is told in the same words each time
   for _, consumer in ipairs(names) do
@@ -87,7 +95,7 @@ function plugin.init(conf)
     if not consumer:match("^[%w%._@:-]+$") then
       error(("keys: %q cannot stand in a header: use letters, digits and . _ @ : -"):format(consumer), 0)
     end
-    for _, key in ipairs(type(keys) == "table" and keys or { keys }) do
+    for _, key in ipairs(list_of(keys)) do
       add(state, consumer, key)
     end
   end

@@ -11,6 +11,7 @@ local DOORS = {
   { "^ares", "runtime/net/dns_ask.c" },
   { "^openssl/", "runtime/base/crypto.c" },
   { "^pcre2", "runtime/base/regex.c" },
+  { "^zlib", "runtime/proxy/decode.c" },
   { "^http_parser", "runtime/http/head.c" },
   { "^yaml", "runtime/conf/yaml.c" },
   { "^jansson", "runtime/base/json.c" },

@@ -2,12 +2,15 @@
 --- and a serial; after the request both are compared in vain and every use raises.
 ---
 --- This is on the path of every request. What compiled code finds in a local that never changes it
---- takes for a constant; what it finds in a table it has to load and check.
+--- takes for a constant; what it finds in a table (globals, too) it has to load and check.
 local ffi = require "gateway.cdef"
 
 local M = {}
 
+local type, tonumber, rawset = type, tonumber, rawset
 local C, ffi_string, cast = ffi.C, ffi.string, ffi.cast
+local c_text, c_number, c_header_get = C.gw_ffi_text, C.gw_ffi_number, C.gw_ffi_header_get
+local c_header_set, c_header_set_whole = C.gw_ffi_header_set, C.gw_ffi_header_set_whole
 local slots = C.gw_ffi_slots()
 local host, ctxs, json
 
@@ -57,14 +60,15 @@ local function need(i, mask, what)
 end
 
 local function text(i, what)
-  if C.gw_ffi_text(i, what, out) then
+  if c_text(i, what, out) then
     return ffi_string(out.data, out.len)
   end
 end
 
-local function raise_rc(rc, what)
+--- `level` as the caller would give it to error().
+local function raise_rc(rc, what, level)
   if rc ~= 0 then
-    error(("%s: %s"):format(what, host.rc_text(rc)), 3)
+    error(("%s: %s"):format(what, host.rc_text(rc)), (level or 2) + 1)
   end
 end
 
@@ -109,14 +113,14 @@ local function store(i, which, name, value, add)
   local number, rc = numbers[name] or number_of(name), -1
   if type(value) == "number" and value >= 0 and value < 1e14 and value % 1 == 0 then
     if number >= 0 then
-      rc = C.gw_ffi_header_set_whole(i, which, number, value, add)
+      rc = c_header_set_whole(i, which, number, value, add)
     end
   else
     if type(value) ~= "string" then
       value = value_text(value, "header " .. name, 3)
     end
     if number >= 0 then
-      rc = C.gw_ffi_header_set(i, which, number, value, #value, add)
+      rc = c_header_set(i, which, number, value, #value, add)
     end
   end
   if rc ~= 0 then
@@ -168,7 +172,7 @@ local function open_headers(which, ctype)
       end
       local i = alive_at(headers)
       number = number or number_of(name)
-      if number >= 0 and C.gw_ffi_header_get(i, which, number, out) then
+      if number >= 0 and c_header_get(i, which, number, out) then
         return ffi_string(out.data, out.len)
       end
     end,
@@ -284,13 +288,13 @@ local request_get = {
   peer_ip = function(i) return text(i, PEER_IP) end,
   authority = function(i) return text(i, AUTHORITY) end,
   listener = function(i) return text(i, LISTENER) end,
-  port = function(i) return C.gw_ffi_number(i, PORT) end,
-  client_port = function(i) return C.gw_ffi_number(i, CLIENT_PORT) end,
-  version = function(i) return C.gw_ffi_number(i, VERSION) end,
-  began = function(i) return C.gw_ffi_number(i, BEGAN_US) / 1e6 end,
-  ended = function(i) return C.gw_ffi_number(i, ENDED_US) / 1e6 end,
-  bytes = function(i) return C.gw_ffi_number(i, BYTES_IN) end,
-  aborted = function(i) return band(C.gw_ffi_number(i, FLAGS), 2) ~= 0 end,
+  port = function(i) return c_number(i, PORT) end,
+  client_port = function(i) return c_number(i, CLIENT_PORT) end,
+  version = function(i) return c_number(i, VERSION) end,
+  began = function(i) return c_number(i, BEGAN_US) / 1e6 end,
+  ended = function(i) return c_number(i, ENDED_US) / 1e6 end,
+  bytes = function(i) return c_number(i, BYTES_IN) end,
+  aborted = function(i) return band(c_number(i, FLAGS), 2) ~= 0 end,
   headers = function(i) return slots[i].request_headers end,
   query = function(i) return slots[i].query end,
   body = function(i)
@@ -309,20 +313,20 @@ local request_get = {
 
 local request_set = {
   path = function(i, value)
-    value = value_text(value, "request.path")
-    raise_rc(C.gw_ffi_set_text(i, SET_PATH, value, #value), "request.path")
+    value = value_text(value, "request.path", 3)
+    raise_rc(C.gw_ffi_set_text(i, SET_PATH, value, #value), "request.path", 3)
   end,
   query = function(i, value)
     value = query_text(value)
-    raise_rc(C.gw_ffi_set_text(i, SET_QUERY, value, #value), "request.query")
+    raise_rc(C.gw_ffi_set_text(i, SET_QUERY, value, #value), "request.query", 3)
   end,
   method = function(i, value)
-    value = value_text(value, "request.method")
-    raise_rc(C.gw_ffi_set_text(i, SET_METHOD, value, #value), "request.method")
+    value = value_text(value, "request.method", 3)
+    raise_rc(C.gw_ffi_set_text(i, SET_METHOD, value, #value), "request.method", 3)
   end,
   body = function(i, value)
-    value = value_text(value == nil and "" or value, "request.body")
-    raise_rc(C.gw_ffi_set_text(i, SET_BODY, value, #value), "request.body")
+    value = value_text(value == nil and "" or value, "request.body", 3)
+    raise_rc(C.gw_ffi_set_text(i, SET_BODY, value, #value), "request.body", 3)
   end,
 }
 
@@ -351,16 +355,16 @@ ffi.metatype(request_t, {
 -- Response, upstream and route
 
 local response_get = {
-  status = function(i) return C.gw_ffi_number(i, STATUS) end,
+  status = function(i) return c_number(i, STATUS) end,
   reason = function(i) return text(i, REASON) end,
   headers = function(i) return slots[i].response_headers end,
-  bytes = function(i) return C.gw_ffi_number(i, BYTES_OUT) end,
+  bytes = function(i) return c_number(i, BYTES_OUT) end,
   length = function(i)
-    local length = C.gw_ffi_number(i, LENGTH)
+    local length = c_number(i, LENGTH)
     return length >= 0 and length or nil
   end,
   error = function(i) return text(i, ERROR) end,
-  from_gateway = function(i) return band(C.gw_ffi_number(i, FLAGS), 1) ~= 0 end,
+  from_gateway = function(i) return band(c_number(i, FLAGS), 1) ~= 0 end,
 }
 
 ffi.metatype("struct gw_h_response", {
@@ -390,9 +394,9 @@ ffi.metatype("struct gw_h_response", {
 local upstream_get = {
   name = function(i) return text(i, UPSTREAM) end,
   address = function(i) return text(i, ADDRESS) end,
-  tries = function(i) return C.gw_ffi_number(i, TRIES) end,
-  began = function(i) return C.gw_ffi_number(i, UPSTREAM_BEGAN_US) / 1e6 end,
-  head = function(i) return C.gw_ffi_number(i, UPSTREAM_HEAD_US) / 1e6 end,
+  tries = function(i) return c_number(i, TRIES) end,
+  began = function(i) return c_number(i, UPSTREAM_BEGAN_US) / 1e6 end,
+  head = function(i) return c_number(i, UPSTREAM_HEAD_US) / 1e6 end,
 }
 
 local function set_target(upstream, index)
@@ -566,31 +570,38 @@ local getters = {
   route = function(i) return slots[i].route end,
 }
 
+local own = {} -- keys that are ours
+for key in pairs(methods) do
+  own[key] = true
+end
+for key in pairs(getters) do
+  own[key] = true
+end
+
 local ctx_mt = {
   __index = function(ctx, key)
-    local method = methods[key]
-    if method then
-      return method
+    if key == "response" then
+      return slots[alive(ctx.gw_handle_)].response
     end
     local get = getters[key]
     if get then
-      return get(alive(rawget(ctx, "gw_handle_")))
+      return get(alive(ctx.gw_handle_))
     end
+    return methods[key]
   end,
   __newindex = function(ctx, key, value)
-    if key == "id" then
-      value = value_text(value, "ctx.id")
-      local i = alive(rawget(ctx, "gw_handle_"))
-      if not C.gw_ffi_header_valid("x", 1, value, #value) or #value == 0 or #value > 200 then
-        error("ctx.id: 1 to 200 bytes that may stand in a header are expected", 2)
-      end
-      raise_rc(C.gw_ffi_set_text(i, SET_ID, value, #value), "ctx.id")
+    if not own[key] then
+      rawset(ctx, key, value)
       return
-    end
-    if methods[key] or getters[key] then
+    elseif key ~= "id" then
       error(("ctx.%s cannot be set"):format(tostring(key)), 2)
     end
-    rawset(ctx, key, value)
+    value = value_text(value, "ctx.id")
+    local i = alive(ctx.gw_handle_)
+    if not C.gw_ffi_header_valid("x", 1, value, #value) or #value == 0 or #value > 200 then
+      error("ctx.id: 1 to 200 bytes that may stand in a header are expected", 2)
+    end
+    raise_rc(C.gw_ffi_set_text(i, SET_ID, value, #value), "ctx.id")
   end,
   __metatable = false,
 }

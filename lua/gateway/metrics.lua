@@ -4,7 +4,10 @@ local ffi = require "gateway.cdef_lib"
 
 local M = {}
 
+-- Compiled code takes for a constant what it finds in a local, and loads what it finds in a table.
+local type, select = type, select
 local C = ffi.C
+local c_add, c_observe = C.gw_metrics_add, C.gw_metrics_observe
 local register, find_series, metrics
 
 local COUNTER, GAUGE, GAUGE_SUM, HISTOGRAM = 1, 2, 3, 4 -- enum gw_metrics_type
@@ -103,7 +106,7 @@ local function inc(self, by, ...)
   if not slot then
     slot = look_up(self, "inc", ...)
   end
-  C.gw_metrics_add(metrics, slot, by)
+  c_add(metrics, slot, by)
 end
 
 local function set(self, value, ...)
@@ -121,7 +124,7 @@ local function observe(self, value, ...)
   if not slot then
     slot = look_up(self, "observe", ...)
   end
-  C.gw_metrics_observe(metrics, slot, value)
+  c_observe(metrics, slot, value)
 end
 
 local object_mt = { __metatable = "gw.metrics" }

@@ -5,7 +5,10 @@ local ffi = require "gateway.cdef_lib"
 
 local M = {}
 
+-- Compiled code takes for a constant what it finds in a local, and loads what it finds in a table.
+local type = type
 local C, ffi_new, ffi_string = ffi.C, ffi.new, ffi.string
+local c_take = C.gw_ffi_dict_take
 local codes, list_keys
 
 local OK, AGAIN, NOT_FOUND = 0, 1, 13 -- enum gw_rc; checked in M.open
@@ -13,6 +16,7 @@ local STRING, NUMBER, BOOLEAN = 1, 2, 3 -- enum gw_dict_type
 local SET, ADD, REPLACE = 0, 1, 2 -- enum gw_dict_how
 local TTL_MAX = 3155760000 -- seconds: a hundred years
 local SMALL = 4096
+local HUGE = math.huge
 
 -- Nothing waits between filling one of these and reading it: one of each is enough.
 local small = ffi_new("char[?]", SMALL)
@@ -289,15 +293,15 @@ function dict:take(key, rate, burst, cost)
   if cost == nil then
     cost = 1
   end
-  if type(rate) ~= "number" or not (rate >= 0 and rate < math.huge) then
+  if type(rate) ~= "number" or not (rate >= 0 and rate < HUGE) then
     error("bad argument #2 to 'take' (tokens a second expected)", 2)
-  elseif type(burst) ~= "number" or not (burst > 0 and burst < math.huge) then
+  elseif type(burst) ~= "number" or not (burst > 0 and burst < HUGE) then
     error("bad argument #3 to 'take' (number above 0 expected)", 2)
-  elseif type(cost) ~= "number" or not (cost >= 0 and cost < math.huge) then
+  elseif type(cost) ~= "number" or not (cost >= 0 and cost < HUGE) then
     error("bad argument #4 to 'take' (number from 0 expected)", 2)
   end
   take.rate, take.burst, take.cost = rate, burst, cost
-  local rc = C.gw_ffi_dict_take(self.gw_box_, key, #key, take)
+  local rc = c_take(self.gw_box_, key, #key, take)
   if rc == OK then
     return take.allowed ~= 0, take.remaining, take.retry_after_s
   end

@@ -21,7 +21,7 @@ char *gw_buf_reserve(struct gw_buf *buf, size_t len)
     if (buf->size - buf->to >= len && buf->data != NULL)
         return buf->data + buf->to;
     /* Moving is cheaper than growing once half of the memory lies in front. */
-    if (buf->from > 0 && buf->size - used >= len && buf->from >= used) {
+    if (buf->data != NULL && buf->from > 0 && buf->size - used >= len && buf->from >= used) {
         memmove(buf->data, buf->data + buf->from, used);
         buf->from = 0;
         buf->to = (uint32_t)used;

@@ -74,8 +74,8 @@ static void print_line(const struct gw_exchange *exchange)
 
 static bool has_plugins(const struct gw_exchange *exchange)
 {
-    uint32_t chain = exchange->route != NULL ? exchange->route->chain
-                                             : exchange->generation->conf->global_chain;
+    uint32_t chain =
+        exchange->route != NULL ? exchange->route->chain : exchange->generation->conf->global_chain;
 
     return inner.run != NULL && chain != GW_NONE;
 }

@@ -1,5 +1,3 @@
-#define _GNU_SOURCE 1
-
 /* The plan: name, open, look, conditions, range. Nothing is allocated; see files_body.c for
  * the bytes and the helper threads. */
 #include "http/files.h"

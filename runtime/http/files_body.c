@@ -1,5 +1,3 @@
-#define _GNU_SOURCE 1
-
 /* The bytes of a plan, and the jobs for the helper threads.
  *
  * How it knows what is in memory: preadv2(RWF_NOWAIT) reads what the page cache has and stops

@@ -41,8 +41,7 @@ void gw_h1_client_close(struct gw_h1_client *c)
         h1->owner = NULL;
     gw_conn_close(&c->pipe.conn);
     gw_timer_fini(h1->loop, &c->pipe.timer);
-    gw_buf_fini(&c->pipe.in);
-    gw_buf_fini(&c->pipe.out);
+    gw_buf_fini(&c->pipe.out); /* not `in`: a part of the answer may still point into it */
     gw_h1_chunked_free(c->chunk);
     c->chunk = NULL;
     gw_list_remove(&c->link);
@@ -120,6 +119,7 @@ static size_t consume_head(struct gw_h1_client *c, struct gw_str data)
         client_fail(c, GW_PROTOCOL, why);
         return data.len;
     }
+    set_timer(c, c->limits.read_timeout_ms);
     if (informational(c))
         return len;
     c->state = CL_BODY;
@@ -248,7 +248,8 @@ static bool read_once(struct gw_h1_client *c)
         gw_h1_out_flush(c->pipe.h1);
         return false;
     }
-    set_timer(c, c->limits.read_timeout_ms);
+    if (c->state != CL_HEAD) /* whose bytes may not come one by one for ever */
+        set_timer(c, c->limits.read_timeout_ms);
     if (gw_buf_len(&c->pipe.in) > 0) {
         gw_buf_add(&c->pipe.in, buffer, got);
         return true;
@@ -347,6 +348,7 @@ static void on_later(struct gw_later *later)
     struct gw_h1_client *c = GW_CONTAINER(later, struct gw_h1_client, pipe.later);
 
     if (c->state == CL_CLOSED) {
+        gw_buf_fini(&c->pipe.in);
         free(c);
         return;
     }

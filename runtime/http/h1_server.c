@@ -702,6 +702,15 @@ static void framing_lines(struct gw_h1_server *s, const struct gw_response *resp
     }
 }
 
+/* Ages spread by a tenth to both sides, so that a crowd does not come back at once. */
+static uint64_t age_of(const struct gw_h1_server *s)
+{
+    uint64_t max = s->limits->age_max_ms;
+    uint64_t chance = ((uintptr_t)s / 16 + s->born_ms) * 0x9e3779b97f4a7c15u >> 32;
+
+    return max - max / 10 + chance % (max / 5 + 1);
+}
+
 static bool keeps(struct gw_h1_server *s)
 {
     const struct gw_h1_limits *l = s->limits;
@@ -710,9 +719,7 @@ static bool keeps(struct gw_h1_server *s)
         return false;
     if (l->requests_max > 0 && s->requests >= l->requests_max)
         return false;
-    /* Ages spread by up to a tenth, so that a crowd does not come back at once. */
-    return l->age_max_ms == 0 ||
-           now_of(s) - s->born_ms < l->age_max_ms - (uintptr_t)s / 64 % (l->age_max_ms / 10 + 1);
+    return l->age_max_ms == 0 || now_of(s) - s->born_ms < age_of(s);
 }
 
 static void send_response(struct gw_stream *stream, const struct gw_response *response)
@@ -859,7 +866,8 @@ static const struct gw_stream_ops server_ops = {
 
 /* ---- life ---- */
 
-struct gw_h1_server *gw_h1_server_new(struct gw_h1 *h1, int fd, const struct gw_h1_server_user *user,
+struct gw_h1_server *gw_h1_server_new(struct gw_h1 *h1, int fd,
+                                      const struct gw_h1_server_user *user,
                                       struct gw_h1_limits *limits, const struct sockaddr *peer,
                                       void *user_data)
 {

@@ -1,5 +1,3 @@
-#define _GNU_SOURCE 1
-
 /* How it works: c-ares says by on_socket_state() which sockets it has; their events and one
  * timer drive it. An answer may come after its question was given up: the question then has
  * no ask any more, and is only freed. */

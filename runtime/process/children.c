@@ -1,5 +1,4 @@
 /* Workers come and go: start, back-off, drain, death. */
-#define _GNU_SOURCE 1
 #include "process/master_private.h"
 
 #include <assert.h>

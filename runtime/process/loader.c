@@ -1,4 +1,3 @@
-#define _GNU_SOURCE 1
 #include "process/loader.h"
 
 #include <errno.h>

@@ -37,9 +37,9 @@ static void check_plugins(struct gw_loading *loading, bool dropping)
     if (loading->source.bindings_count == 0)
         return;
     conf = gw_image_conf(&loading->image);
-    if (dropping && ((conf->user.len == 0 &&
-                      gw_node_get(loading->source.root, GW_STR("user")) != NULL) ||
-                     drop(loading) != GW_OK))
+    if (dropping &&
+        ((conf->user.len == 0 && gw_node_get(loading->source.root, GW_STR("user")) != NULL) ||
+         drop(loading) != GW_OK))
         return;
     gw_script_check(&loading->image, &loading->source, &loading->report);
 }

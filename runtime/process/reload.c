@@ -415,6 +415,30 @@ static void prepare(struct gw_master *master)
         commit(master);
 }
 
+/* Whoever talks to the gateway would look for it elsewhere, and workers that run keep the rights
+ * that they have: half of a change is worse than none. */
+static enum gw_rc check_fixed(const struct gw_conf *from, const struct gw_conf *to,
+                              struct gw_err *err)
+{
+    static const struct {
+        const char *name;
+        size_t field;
+    } rows[] = {{"control", offsetof(struct gw_conf, control)},
+                {"user", offsetof(struct gw_conf, user)}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct gw_str old =
+            gw_ref_str(from, *(const struct gw_ref *)((const char *)from + rows[i].field));
+        struct gw_str new =
+            gw_ref_str(to, *(const struct gw_ref *)((const char *)to + rows[i].field));
+        if (!gw_str_eq(old, new))
+            return gw_err_set(err, GW_INVALID,
+                              "%s: changes only with a new start: it is \"%.*s\", not \"%.*s\"",
+                              rows[i].name, GW_STR_ARG(old), GW_STR_ARG(new));
+    }
+    return GW_OK;
+}
+
 static void on_loaded(void *arg, struct gw_loaded *loaded)
 {
     struct gw_master *master = arg;
@@ -440,7 +464,8 @@ static void on_loaded(void *arg, struct gw_loaded *loaded)
         return;
     }
     reload->zones_changed = shared_differ(master->conf, reload->conf);
-    if (gw_sockets_prepare(&master->sockets, reload->conf, gw_master_workers(master, reload->conf),
+    if (check_fixed(master->conf, reload->conf, &err) != GW_OK ||
+        gw_sockets_prepare(&master->sockets, reload->conf, gw_master_workers(master, reload->conf),
                            &err) != GW_OK ||
         (reload->zones_changed &&
          shared_update(master, master->conf, reload->conf, &err) != GW_OK)) {

@@ -4,7 +4,8 @@
 
 #include "base/log.h"
 
-#define SLICE_US 1500 /* a turn may take 2 ms in all */
+#define SLICE_US 1500  /* a turn may take 2 ms in all */
+#define FLUSH_EVERY 32 /* generations: they leave about 3 KiB of machine code each */
 
 static enum gw_rc vm_make(struct gw_worker *worker, const struct gw_conf *conf, struct gw_err *err)
 {
@@ -15,8 +16,11 @@ static enum gw_rc vm_make(struct gw_worker *worker, const struct gw_conf *conf, 
                                         .worker = worker->options.number};
     enum gw_rc rc;
 
-    if (worker->script != NULL)
+    if (worker->script != NULL) {
+        if (++worker->changes % FLUSH_EVERY == 0)
+            gw_script_flush_code(worker->script);
         return GW_OK;
+    }
     rc = gw_script_new(&options, &worker->script, err);
     if (rc != GW_OK)
         return rc;

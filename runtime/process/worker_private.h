@@ -28,6 +28,7 @@ struct gw_worker {
     uint32_t beats;
     uint32_t beats_heap_high; /* in a row */
     struct gw_change change;
+    uint32_t changes; /* tried since the VM is there */
     bool draining;
     struct gw_message message; /* the one that is being handled */
 };

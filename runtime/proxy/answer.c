@@ -101,16 +101,24 @@ static void weaken_etag(struct exchange *ex)
                   gw_arena_printf(&ex->pub.arena, "W/%.*s", GW_STR_ARG(etag->value)));
 }
 
-static void note_body_filter(struct exchange *ex)
+/* False: the body is in a coding that no filter could read. */
+static bool note_body_filter(struct exchange *ex)
 {
     struct gw_response *response = &ex->pub.response;
+    struct gw_str coding;
 
     if ((exchange_phases(ex) & 1u << GW_PHASE_BODY_FILTER) == 0 || ex->proxy->hooks == NULL)
-        return;
+        return true;
+    if (gw_fields_get(&response->fields, gw_field_name(GW_FIELD_CONTENT_ENCODING), &coding)) {
+        if (gw_decoder_new(coding, &ex->decoder) != GW_OK)
+            return false;
+        gw_fields_remove_known(&response->fields, GW_FIELD_CONTENT_ENCODING);
+    }
     weaken_etag(ex);
     gw_fields_remove_known(&response->fields, GW_FIELD_ACCEPT_RANGES);
     response->length = GW_LENGTH_UNKNOWN;
     ex->filters_body = response->has_body;
+    return true;
 }
 
 /* HEADER_FILTER for the answer in pub.response. False: another answer is on its way. */
@@ -123,12 +131,12 @@ bool answer_filter_head(struct exchange *ex)
         ex->has_answer = false;
         rc = exchange_phase(ex, GW_PHASE_HEADER_FILTER);
     }
-    if (rc == GW_PHASE_NEXT) {
-        note_body_filter(ex);
+    if (rc == GW_PHASE_NEXT && note_body_filter(ex))
         return true;
-    }
     relay_drop_client(ex);
-    if (rc != GW_PHASE_ANSWERED)
+    if (rc == GW_PHASE_NEXT)
+        answer_problem(ex, 502, "The answer's content coding cannot be read by body_filter.");
+    else if (rc != GW_PHASE_ANSWERED)
         answer_problem(ex, 500, "A plugin failed.");
     answer_send(ex);
     return false;
@@ -173,6 +181,9 @@ void answer_send(struct exchange *ex)
             return;
         ex->answer.body = body;
     }
+    /* Too late is too late: what is still missing of the request is not waited for. */
+    if (response->status == 408)
+        ex->server->keep_alive = false;
     ex->head_sent = true;
     down->ops->send_response(down, response);
     if (ex->filters_body)
@@ -222,6 +233,21 @@ static void redirect_part(struct exchange *ex, struct gw_str name, struct gw_buf
     }
 }
 
+/* The conf says no host: then nothing that a client has sent may name one. */
+static bool stays_here(struct gw_str pattern)
+{
+    return pattern.len > 0 && ((pattern.data[0] == '/' && !gw_str_starts(pattern, GW_STR("//"))) ||
+                               (pattern.data[0] == '$' && !gw_str_starts(pattern, GW_STR("$scheme:"))));
+}
+
+/* "//host", "/\\host" and "https:host" lead away; one slash in front of a path does not. */
+static struct gw_str local_location(struct gw_arena *arena, struct gw_str location)
+{
+    while (location.len > 0 && (location.data[0] == '/' || location.data[0] == '\\'))
+        location = gw_str(location.data + 1, location.len - 1);
+    return gw_arena_printf(arena, "/%.*s", GW_STR_ARG(location));
+}
+
 void answer_redirect(struct exchange *ex)
 {
     const struct gw_conf_route *route = ex->pub.route;
@@ -243,10 +269,8 @@ void answer_redirect(struct exchange *ex)
     }
     location = gw_arena_dup(&ex->pub.arena, gw_buf_str(&text));
     gw_buf_fini(&text);
-    /* "//host" in a path must not become a redirect to another host. */
-    while (location.len > 1 && pattern.data[0] == '$' && location.data[0] == '/' &&
-           location.data[1] == '/')
-        location = gw_str(location.data + 1, location.len - 1);
+    if (stays_here(pattern))
+        location = local_location(&ex->pub.arena, location);
     answer = gw_exchange_answer(&ex->pub, (uint16_t)route->status, GW_STR(""));
     gw_fields_add(&answer->fields, GW_STR("Location"), location);
     answer_send(ex);

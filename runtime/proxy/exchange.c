@@ -159,6 +159,8 @@ static void exchange_free(struct exchange *ex)
     ex->pub.script = NULL;
     gw_buf_fini(&ex->body);
     gw_buf_fini(&ex->filter_out);
+    gw_decoder_free(ex->decoder);
+    ex->decoder = NULL;
     gw_timer_clear(&ex->timer);
     generation_unref(ex->pub.generation);
     gw_arena_fini(&ex->pub.arena);

@@ -12,6 +12,7 @@
 #include "http/files.h"
 #include "http/h1.h"
 #include "http/uri.h"
+#include "proxy/decode.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy_private.h"
 #include "upstream/upstream.h"
@@ -89,6 +90,7 @@ struct exchange {
     struct gw_answer answer;
     bool has_answer;
     struct gw_buf filter_out;
+    struct gw_decoder *decoder; /* takes the coding off for body_filter; NULL: none */
 
     struct gw_files_plan plan;
     struct gw_files_body file;

@@ -43,8 +43,7 @@ static bool stays_repeatable(const struct exchange *ex)
     int64_t length = ex->pub.request.length;
 
     return repeatable(ex) &&
-           (!streams ||
-            (length >= 0 && length <= (int64_t)ex->limits->body_buffer_bytes_max));
+           (!streams || (length >= 0 && length <= (int64_t)ex->limits->body_buffer_bytes_max));
 }
 
 static struct gw_str authority(struct exchange *ex)
@@ -53,8 +52,7 @@ static struct gw_str authority(struct exchange *ex)
 
     switch ((enum gw_host_mode)ex->pub.route->host_mode) {
     case GW_HOST_UPSTREAM:
-        return gw_ref_str(
-            conf, GW_ITEMS(conf, ex->row->targets, struct gw_conf_target)[0].text);
+        return gw_ref_str(conf, GW_ITEMS(conf, ex->row->targets, struct gw_conf_target)[0].text);
     case GW_HOST_NAME:
         return gw_ref_str(conf, ex->pub.route->host);
     case GW_HOST_CLIENT:
@@ -361,8 +359,7 @@ void relay_client_body(struct exchange *ex, struct gw_str piece)
         up->ops->send_body(up, piece);
         return;
     }
-    if (ex->pub.bytes_in > ex->limits->body_bytes_max &&
-        ex->body_mode != BODY_DROPPED) {
+    if (ex->pub.bytes_in > ex->limits->body_bytes_max && ex->body_mode != BODY_DROPPED) {
         too_large(ex);
         return;
     }
@@ -393,8 +390,8 @@ void relay_client_end(struct exchange *ex, const struct gw_fields *trailers)
     }
 }
 
-void gw_exchange_read_body(struct gw_exchange *exchange, uint64_t bytes_max,
-                           gw_exchange_body_fn fn, void *arg)
+void gw_exchange_read_body(struct gw_exchange *exchange, uint64_t bytes_max, gw_exchange_body_fn fn,
+                           void *arg)
 {
     struct exchange *ex = exchange_of(exchange);
     uint64_t own_max = ex->limits->body_buffer_bytes_max;
@@ -458,11 +455,13 @@ static void on_head(struct gw_stream *stream)
     struct gw_stream *down = ex->incoming.stream;
 
     ex->try_due_ms = GW_NEVER;
-    /* The route's timeout is over with the head; that of the whole exchange is not. */
-    ex->total_due_ms = ex->limits->request_timeout_ms > 0
-                           ? ex->pub.began_us / 1000 + ex->limits->request_timeout_ms
-                           : GW_NEVER;
-    exchange_timer(ex);
+    if (ex->pub.route->timeout_ms > 0) {
+        /* It is over with the head; that of the whole exchange is not. */
+        ex->total_due_ms = ex->limits->request_timeout_ms > 0
+                               ? ex->pub.began_us / 1000 + ex->limits->request_timeout_ms
+                               : GW_NEVER;
+        exchange_timer(ex);
+    }
     ex->pub.upstream_head_us = gw_loop_now_us(ex->proxy->loop);
     gw_head_drop_hop_by_hop(&response->fields);
     if (response->status == 101) {
@@ -485,8 +484,7 @@ static void on_informational(struct gw_stream *stream, struct gw_response *respo
     down->ops->send_informational(down, response);
 }
 
-/* A piece of an answer on its way to the client, through body_filter where there is one. */
-void relay_send_piece(struct exchange *ex, struct gw_str piece, bool last)
+static void filter_piece(struct exchange *ex, struct gw_str piece, bool last)
 {
     struct gw_stream *down = ex->incoming.stream;
     const struct gw_hooks *hooks = ex->proxy->hooks;
@@ -507,6 +505,44 @@ void relay_send_piece(struct exchange *ex, struct gw_str piece, bool last)
     ex->pub.bytes_out += piece.len;
     if (piece.len > 0)
         down->ops->send_body(down, piece);
+}
+
+static bool take_decoded(void *arg, struct gw_str piece)
+{
+    struct exchange *ex = arg;
+
+    filter_piece(ex, piece, false);
+    /* The slice is good until we return: it has to leave, or be copied, now. */
+    if (!ex->finished)
+        gw_h1_flush_all(ex->proxy->h1);
+    return !ex->finished;
+}
+
+/* A piece of an answer on its way to the client: decoded and through body_filter where there
+ * is one. */
+void relay_send_piece(struct exchange *ex, struct gw_str piece, bool last)
+{
+    enum gw_rc rc = GW_OK;
+
+    if (ex->decoder == NULL) {
+        filter_piece(ex, piece, last);
+        return;
+    }
+    if (piece.len > 0)
+        rc = gw_decoder_feed(ex->decoder, piece, take_decoded, ex);
+    if (rc == GW_CANCELLED)
+        return; /* the exchange is over */
+    if (rc == GW_OK && last && !gw_decoder_complete(ex->decoder))
+        rc = GW_PROTOCOL;
+    if (rc != GW_OK) {
+        const char *why = rc == GW_LIMIT ? "the answer's Content-Encoding unpacks to too much"
+                                         : "the answer is not what its Content-Encoding says";
+        gw_warn("%.*s: upstream %.*s: %s; the answer is cut", GW_STR_ARG(gw_exchange_id(&ex->pub)),
+                GW_STR_ARG(ex->pub.upstream_address), why);
+        exchange_abort(ex, why);
+    } else if (last) {
+        filter_piece(ex, GW_STR(""), true);
+    }
 }
 
 static void on_body(struct gw_stream *stream, struct gw_str piece)
@@ -559,8 +595,7 @@ static void on_drained(struct gw_stream *stream)
 {
     struct exchange *ex = stream->user;
 
-    if (ex->incoming.stream != NULL &&
-        (ex->body_mode == BODY_STREAMING || ex->state == EX_TUNNEL))
+    if (ex->incoming.stream != NULL && (ex->body_mode == BODY_STREAMING || ex->state == EX_TUNNEL))
         ex->incoming.stream->ops->resume(ex->incoming.stream);
 }
 
@@ -615,7 +650,8 @@ static void try_timeout(struct exchange *ex)
     if (ex->state == EX_WAITING)
         give_up(ex, GW_DNS, "the name was not resolved in time");
     else if (ex->state == EX_UPSTREAM)
-        try_failed(ex, GW_TIMEOUT, "no answer within try_timeout", true);
+        try_failed(ex, GW_TIMEOUT, "no answer within try_timeout",
+                   ex->client != NULL && ex->client->connected);
 }
 
 /* Who was waited for when the time was over: a client that has not sent its body, unless it was

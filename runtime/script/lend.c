@@ -1,4 +1,6 @@
 /* What a worker lends to the library of its VM, and takes back. */
+#include <luajit.h>
+
 #include "script/lib_rows.h"
 #include "script/script_private.h"
 
@@ -15,4 +17,9 @@ void gw_script_set_limits(struct gw_script *script, uint32_t cpu_budget_ms, uint
 void gw_script_sweep(struct gw_script *script)
 {
     gw_lib_shared_sweep(script->vm);
+}
+
+void gw_script_flush_code(struct gw_script *script)
+{
+    (void)luaJIT_setmode(script->vm->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_FLUSH);
 }

@@ -399,7 +399,7 @@ static socklen_t check_address(lua_State *L, struct sockaddr_storage *to)
         local->sun_family = AF_UNIX;
         if (strlen(host + 5) >= sizeof(local->sun_path))
             luaL_argerror(L, 1, "the path of a unix socket has at most 107 bytes");
-        strcpy(local->sun_path, host + 5);
+        memcpy(local->sun_path, host + 5, strlen(host + 5) + 1);
         return sizeof(*local);
     }
     if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {

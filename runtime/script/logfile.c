@@ -2,7 +2,6 @@
  * helper thread; as long as that job is taken, `out`, the descriptor and `said_errno` belong to
  * the thread, and everything else to the loop. What the thread could not write stays in `out`
  * and goes again before anything newer, so that the order is kept. */
-#define _GNU_SOURCE 1
 #include "script/logfile_private.h"
 
 #include <errno.h>

@@ -3,7 +3,6 @@
  * where that cannot be done, the rest goes first at the next try. The lock is for the moment
  * between a partial write and its taking back, and for the look at the end of the file: a worker
  * that was killed within a write leaves half a line, which gets its end before ours begins. */
-#define _GNU_SOURCE 1
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

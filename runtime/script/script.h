@@ -49,6 +49,10 @@ bool gw_script_set_dns(struct gw_script *script, struct gw_dns *dns);
 /* The same as in the options, changed by a reload. cpu_budget_ms 0: the default. */
 void gw_script_set_limits(struct gw_script *script, uint32_t cpu_budget_ms, uint64_t heap_max);
 
+/* Compiled code of generations that are gone is not given back one by one: all goes, and what is
+ * still used is compiled again. From the loop only, never from below a call into Lua. */
+void gw_script_flush_code(struct gw_script *script);
+
 /* Before gw_shared_set_sweep(): handles let go of dictionaries that have left the conf. */
 void gw_script_sweep(struct gw_script *script);
 

@@ -99,6 +99,19 @@ static void open_embedded(lua_State *L)
     lua_pop(L, 2);
 }
 
+/* Each chain of plugins compiles to traces of its own, and where they do not fit, all of them are
+ * thrown away and made anew: LuaJIT's limits are for programs with few hot places. */
+static void widen_jit(lua_State *L)
+{
+    lua_getglobal(L, "jit");
+    lua_getfield(L, -1, "opt");
+    lua_getfield(L, -1, "start");
+    lua_pushliteral(L, "maxtrace=8000");
+    lua_pushliteral(L, "maxmcode=32768");
+    lua_call(L, 2, 0);
+    lua_pop(L, 2);
+}
+
 static lua_State *new_state(struct gw_vm *vm)
 {
     lua_State *L;
@@ -157,6 +170,7 @@ enum gw_rc gw_vm_new(const struct gw_vm_options *options, struct gw_vm **out, st
     }
     lua_atpanic(vm->L, at_panic);
     luaL_openlibs(vm->L);
+    widen_jit(vm->L);
     rc = gw_deadline_open(vm, err); /* before anything is compiled */
     if (rc != GW_OK)
         goto fail_after_state;

@@ -1,6 +1,7 @@
 /* Rate limits: the token bucket and the sliding window, each one step under the lock. */
 #include "shm/dict_shard.h"
 
+#include <assert.h>
 #include <math.h>
 
 #define WINDOW_SIZE_FIRST 8
@@ -109,6 +110,7 @@ struct window {
 
 static uint32_t moment(const struct window *window, uint32_t index)
 {
+    assert(window->ring != NULL); /* asked only for one that has moments */
     return window->ring->moments[(window->first + index) % window->ring->size];
 }
 

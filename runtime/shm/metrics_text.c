@@ -1,4 +1,3 @@
-#define _GNU_SOURCE 1
 /* Prometheus text format 0.0.4. */
 #include "shm/metrics_zone.h"
 

@@ -26,6 +26,7 @@ struct target {
     bool answered;
     struct gw_endpoint **endpoints;
     uint32_t count;
+    uint32_t next; /* of them, where the target was chosen by a plugin */
 };
 
 /* A reload with other name servers makes a new one; the old goes with its last upstream. */
@@ -236,6 +237,8 @@ enum gw_rc gw_endpoint_take(struct gw_endpoint *endpoint, const struct gw_conf_u
             endpoint->idle_count--;
             endpoint->refs++;
             client->limits = *limits;
+            client->pipe.send_timeout_ms = limits->send_timeout_ms;
+            client->pipe.buffer_bytes_max = limits->buffer_bytes_max;
             *out = client;
             return GW_OK;
         }
@@ -269,21 +272,40 @@ void gw_endpoint_give(struct gw_h1_client *client, const struct gw_conf_upstream
 
 /* ---- peers ---- */
 
+/* Where an address stood in the turn. It is only compared: it may be gone by now. Most often it
+ * is where it was. */
+static int64_t peer_current(const struct peer *peers, uint32_t count, const struct peer *wanted,
+                            uint32_t guess)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const struct peer *peer = &peers[(guess + i) % count];
+        if (peer->endpoint == wanted->endpoint && peer->target == wanted->target)
+            return peer->current;
+    }
+    return 0;
+}
+
+/* What stays keeps its place in the turn: names are refreshed all the time. */
 static void peers_make(struct gw_upstream *upstream)
 {
-    uint32_t count = 0;
+    struct peer *before = upstream->peers, *peer;
+    uint32_t before_count = upstream->peers_count, count = 0;
 
     for (uint32_t i = 0; i < upstream->targets_count; i++)
         count += upstream->targets[i].count;
-    free(upstream->peers);
-    upstream->peers = zalloc(count, sizeof(*upstream->peers));
-    upstream->peers_count = 0;
-    for (uint32_t i = 0; i < upstream->targets_count; i++)
-        for (uint32_t a = 0; a < upstream->targets[i].count; a++)
-            upstream->peers[upstream->peers_count++] =
-                (struct peer){.endpoint = upstream->targets[i].endpoints[a],
-                              .target = i,
-                              .weight = (int32_t)upstream->targets[i].weight};
+    peer = upstream->peers = zalloc(count, sizeof(*upstream->peers));
+    upstream->peers_count = count;
+    for (uint32_t i = 0; i < upstream->targets_count; i++) {
+        const struct target *target = &upstream->targets[i];
+        for (uint32_t a = 0; a < target->count; a++, peer++) {
+            peer->endpoint = target->endpoints[a];
+            peer->target = i;
+            peer->weight = (int32_t)target->weight;
+            peer->current =
+                peer_current(before, before_count, peer, (uint32_t)(peer - upstream->peers));
+        }
+    }
+    free(before);
 }
 
 static void target_clear(struct target *target)
@@ -364,14 +386,14 @@ static enum gw_rc target_init(struct gw_upstream *upstream, struct target *targe
     target->host = dup_str(gw_ref_str(conf, row->host));
     if (row->is_literal) {
         target->endpoints = zalloc(1, sizeof(*target->endpoints));
-        target->endpoints[0] = endpoint_ref(upstream->set, (const struct sockaddr *)&row->address,
-                                            row->address_len);
+        target->endpoints[0] =
+            endpoint_ref(upstream->set, (const struct sockaddr *)&row->address, row->address_len);
         target->count = 1;
         target->answered = true;
         return GW_OK;
     }
-    rc = gw_dns_watch(upstream->resolver->dns, gw_str_c(target->host), GW_DNS_IPV4_FIRST, on_dns, target,
-                      &target->watch);
+    rc = gw_dns_watch(upstream->resolver->dns, gw_str_c(target->host), GW_DNS_IPV4_FIRST, on_dns,
+                      target, &target->watch);
     if (rc != GW_OK)
         return gw_err_set(err, rc, "upstream %s: %s: %s", upstream->name, target->host,
                           gw_rc_text(rc));
@@ -471,11 +493,14 @@ enum gw_rc gw_upstream_pick(struct gw_upstream *upstream, const struct gw_endpoi
 enum gw_rc gw_upstream_pick_target(struct gw_upstream *upstream, uint32_t index,
                                    struct gw_endpoint **out)
 {
+    struct target *target;
+
     if (index >= upstream->targets_count)
         return GW_NOT_FOUND;
-    if (upstream->targets[index].count == 0)
-        return upstream->targets[index].answered ? GW_DNS : GW_AGAIN;
-    *out = upstream->targets[index].endpoints[0];
+    target = &upstream->targets[index];
+    if (target->count == 0)
+        return target->answered ? GW_DNS : GW_AGAIN;
+    *out = target->endpoints[target->next++ % target->count];
     return GW_OK;
 }
 

@@ -22,18 +22,18 @@ struct gw_endpoint {
     struct gw_upstream_set *set;
     struct sockaddr_storage address;
     socklen_t address_len;
-    char text[64];        /* "127.0.0.1:9001" */
-    struct gw_list idle;  /* struct gw_h1_client.link, newest first */
+    char text[64];       /* "127.0.0.1:9001" */
+    struct gw_list idle; /* struct gw_h1_client.link, newest first */
     uint32_t idle_count;
-    uint32_t open_count;  /* idle and in use */
+    uint32_t open_count; /* idle and in use */
 };
 
 GW_MUST_CHECK enum gw_rc gw_upstream_set_new(struct gw_loop *loop, struct gw_h1 *h1,
                                              struct gw_upstream_set **out);
 void gw_upstream_set_free(struct gw_upstream_set *set);
 /* The resolver of this conf; kept while the servers stay the same. */
-GW_MUST_CHECK enum gw_rc gw_upstream_set_dns(struct gw_upstream_set *set, const struct gw_conf *conf,
-                                             struct gw_err *err);
+GW_MUST_CHECK enum gw_rc gw_upstream_set_dns(struct gw_upstream_set *set,
+                                             const struct gw_conf *conf, struct gw_err *err);
 /* The resolver of the newest conf, for somebody else of this worker (gw.http). `take` is called
  * with it when it has changed; false: not now, it keeps the one it has, ask again later. */
 void gw_upstream_set_lend_dns(struct gw_upstream_set *set,
@@ -52,9 +52,11 @@ struct gw_str gw_upstream_name(const struct gw_upstream *upstream);
 /* Smooth weighted round robin over all addresses of all targets; `avoid` (may be NULL) only
  * when there is no other.
  * GW_OK; GW_AGAIN: names are still being resolved, ask gw_upstream_wait(); GW_DNS. */
-GW_MUST_CHECK enum gw_rc gw_upstream_pick(struct gw_upstream *upstream, const struct gw_endpoint *avoid,
+GW_MUST_CHECK enum gw_rc gw_upstream_pick(struct gw_upstream *upstream,
+                                          const struct gw_endpoint *avoid,
                                           struct gw_endpoint **out);
-/* The first address of target `index`. GW_NOT_FOUND: there is no such target. */
+/* The addresses of target `index` in turn, so that a retry finds another one.
+ * GW_NOT_FOUND: there is no such target. GW_AGAIN, GW_DNS: as above. */
 GW_MUST_CHECK enum gw_rc gw_upstream_pick_target(struct gw_upstream *upstream, uint32_t index,
                                                  struct gw_endpoint **out);
 

@@ -47,6 +47,7 @@ routes:
 ]]
 
     assert.equal(1, code)
+    -- luacheck: push no max line length
     assert.equal([[
 gateway.yaml:2:10: workers: must be at least 1
 gateway.yaml:3:1: rotes: unknown key; did you mean "routes"?
@@ -57,6 +58,7 @@ gateway.yaml:8:41: routes[0].plugins[1].key-auth.kees: unknown key; did you mean
 gateway.yaml:10:20: routes[1].match.path: must begin with "/" (or "~" for a regex), not "b"
 gateway.yaml:11:15: routes[1].upstream: there is no upstream "nowhere"
 ]], out)
+    -- luacheck: pop
   end)
 
   it("refuses a key that is given twice", function()

@@ -51,7 +51,7 @@ routes:
     local _, client = with "header_size_max: 2k"
     local conn = client:connect()
 
-    conn:write("GET / HTTP/1.1\r\nHost: a\r\nX: " .. ("x"):rep(4000))
+    conn:write("GET / HTTP/1.1\r\nHost: a\r\nX: " .. ("x"):rep(20000))
 
     assert.matches("^HTTP/1.1 431 ", conn:read_all())
   end)
@@ -191,6 +191,7 @@ routes:
     end
     assert.equal(200, conn:read_answer().status)
 
+    upstream:drop()
     upstream:on(function(up) up:read_all() end)
     assert.matches("^HTTP/1.1 408 ", after(gateway, client:connect(), HEAD .. "hello", 3100))
     assert.equal(1, upstream:requests())
@@ -316,7 +317,7 @@ routes:
 
     --- Sends a piece each second of the gateway's time; the answer, or nil after `seconds`.
     local function drip(gateway, client, piece, seconds)
-      upstream:on(function(up) up:read_all() end)
+      upstream:on(function(up) up:read_all(60) end)
       local conn = client:connect()
       conn:write(HEAD)
       for second = 1, seconds do
@@ -326,6 +327,7 @@ routes:
           return conn:read_all(), second
         end
       end
+      conn:reset()
     end
 
     it("is 408 below, after data_rate_grace", function()
@@ -362,15 +364,14 @@ routes:
       local gateway, client = with "data_rate_min: 1m/s, data_rate_grace: 5s, body_timeout: 3s"
       local go = false
       upstream:on(function(up)
-        up:buffers(nil, 4096)
         up:read_head()
         kit.eventually(function() return go end)
-        up:read(4000000)
+        up:read(20000000)
         up:write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
       end)
       local conn = client:connect()
-      conn:write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000\r\n\r\n")
-      kit.go(function() conn:write(("x"):rep(4000000)) end)
+      conn:write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n")
+      kit.go(function() conn:write(("x"):rep(20000000)) end)
       gw.sleep(0.3)
 
       for _ = 1, 10 do
@@ -496,14 +497,13 @@ routes:
       up:write("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
       local piece = ("x"):rep(16384)
       while sent < 60000000 do
-        local n = up.fd:write(piece, 1)
+        local n, err = up.fd:write(piece, 1)
         if n then
           sent = sent + n
-        elseif not up.fd:wait("w", 0.3) then
-          break
+        elseif err ~= "again" or not up.fd:wait("w", 0.3) then
+          return up:closed(5)
         end
       end
-      up:closed(5)
     end)
     local conn = client:connect()
     conn:buffers(nil, 4096)

@@ -314,6 +314,36 @@ return plugin
     assert.equal(1, #gateway:status().listeners)
   end)
 
+  for key, value in pairs { control = "run/other.sock", user = "nobody" } do
+    it("refuses another " .. key .. ": that needs a new start", function()
+      local _, uid = kit.run("id", { "-u" })
+      if key == "user" and uid ~= "0\n" then
+        return pending("needs root")
+      end
+      local gateway = kit.gateway { conf = HELLO }
+
+      local report = gateway:reload(key .. ": " .. value .. "\n" .. (HELLO:gsub("hello\\n", "changed")))
+
+      assert.is_false(report.ok)
+      assert.matches("^" .. key .. ": .*start", report.error)
+      assert.equal("hello\n", kit.client(gateway):get("/hello").body)
+      assert.is_true(gateway:reload(HELLO).ok)
+    end)
+  end
+
+  it("takes another watchdog, log and shutdown_timeout", function()
+    local gateway = kit.gateway { conf = "watchdog: 20s\n" .. HELLO, workers = 2 }
+
+    gateway:reload("watchdog: 600ms\nshutdown_timeout: 200ms\nlog: { file: new.log, level: info }\n" .. HELLO)
+    local began = kit.now()
+    gateway:signal("STOP", gateway:worker_pids()[1])
+    kit.eventually(function() return gateway:status().worker_deaths == 1 end)
+
+    assert.is_true(kit.now() - began < (kit.sanitized and 5 or 1.5), kit.now() - began)
+    assert.matches("is killed: silent", gateway:read("new.log"))
+    kit.eventually(function() assert.equal(200, kit.client(gateway):get("/hello").status) end)
+  end)
+
   it("changes the number of workers", function()
     local gateway = kit.gateway { conf = "workers: 1\n" .. HELLO }
 
@@ -500,6 +530,102 @@ describe("reloads at the same time", function()
     end
     -- Those that came during the first one share one more.
     assert.is_true(gateway:status().reloads <= 4)
+  end)
+end)
+
+describe("a reload while something else goes wrong", function()
+  it("a stopped worker: is refused when the watchdog ends it, and works afterwards", function()
+    local gateway = kit.gateway { conf = HELLO, workers = 2 }
+    local victim = gateway:worker_pids()[2]
+    gateway:signal("STOP", victim)
+
+    local report = gateway:reload((HELLO:gsub("hello\\n", "changed")))
+    kit.eventually(function()
+      local workers = gateway:status().workers
+      return #workers == 2 and workers[2].pid ~= victim and workers[2].state == "serving"
+    end)
+    local before = kit.client(gateway):get("/hello").body
+    local again = gateway:reload()
+
+    assert.is_false(report.ok)
+    assert.matches("^worker%[2%] %(pid " .. victim .. "%) ended while it prepared", report.error)
+    assert.equal("hello\n", before)
+    assert.is_true(again.ok, again.error)
+    for _ = 1, 6 do
+      assert.equal("changed", kit.client(gateway):get("/hello").body)
+    end
+  end)
+
+  it("an init that gets stuck in C: costs one worker, and the others serve on", function()
+    local gateway = kit.gateway { conf = witness("one"), plugins = { witness = WITNESS },
+      workers = 2 }
+    local client = kit.client(gateway)
+    local stuck = (WITNESS:gsub("return { calls",
+      "local _ = (('a'):rep(5e5)):find(('a*'):rep(12) .. 'b')\n  return { calls"))
+    gateway:write("plugins/witness.lua", stuck)
+    local report
+    kit.go(function() report = gateway:control("reload") end)
+
+    local worst = 0
+    while not report do
+      local began = kit.now()
+      assert.equal(200, client:get("/watched").status)
+      worst = math.max(worst, kit.now() - began)
+      gw.sleep(0.02)
+    end
+
+    assert.is_false(report.ok)
+    assert.matches("ended while it prepared", report.error)
+    assert.is_true(worst < (kit.sanitized and 2.5 or 1), worst .. " s")
+    assert.equal(1, gateway:status().worker_deaths)
+  end)
+
+  it("workers that die at the same time: all end with the same generation", function()
+    local gateway = kit.gateway { conf = HELLO, workers = 3 }
+    local word = 0
+
+    for _ = 1, 5 do
+      local pids = gateway:worker_pids()
+      if pids[1] then
+        native.kill(pids[1], native.signals.KILL)
+      end
+      for _ = 1, 3 do
+        word = word + 1
+        gateway:reload((HELLO:gsub("hello\\n", "number " .. word)))
+      end
+    end
+    kit.eventually(function() assert.is_true(gateway:reload().ok) end)
+
+    kit.eventually(function()
+      local status = gateway:status()
+      assert.equal(3, #status.workers)
+      for _, worker in ipairs(status.workers) do
+        assert.equal("serving", worker.state)
+        assert.equal(status.generation, worker.generations[1].generation)
+      end
+    end, 10)
+    for _ = 1, 12 do
+      assert.equal("number " .. word, kit.client(gateway):get("/hello").body)
+    end
+  end)
+
+  it("the gateway stops: whoever waits for the report gets it", function()
+    local gateway = kit.gateway { conf = witness("one"), plugins = { witness = WITNESS } }
+    -- The loader takes its time with this.
+    gateway:write("plugins/witness.lua", "local _ = (('a'):rep(5e5)):find(('a*'):rep(12) .. 'b')\n"
+      .. WITNESS)
+    local report
+    kit.go(function() report = gateway:control("reload") or "gone" end)
+    kit.eventually(function() return children(gateway.process.pid) == 2 end)
+
+    local began = kit.now()
+    local code = gateway:stop()
+
+    assert.equal(0, code)
+    assert.is_true(kit.now() - began < 3)
+    kit.eventually(function() return report end)
+    assert.is_false(report.ok)
+    assert.matches("stops", report.error)
   end)
 end)
 

@@ -161,6 +161,26 @@ describe("a target by name", function()
     assert.equal("bbbb", bodies(kit.client(gateway), 4))
   end)
 
+  it("that a plugin has chosen is reached at all of its addresses, too", function()
+    local dns = start_server { "back.test 60 127.0.0.2 127.0.0.3" }
+    local a, b = twins()
+    local gateway = kit.gateway {
+      conf = conf(dns, a:port(), "1s", "plugins: [ chooser ]"),
+      plugins = { chooser = [[
+local plugin = { name = "chooser", priority = 1, schema = { type = "object" } }
+function plugin.balancer(_, ctx)
+  ctx.upstream:set_target(1)
+end
+return plugin
+]] },
+    }
+    local client = kit.client(gateway)
+    assert.equal("aabb", bodies(client, 4))
+
+    b:stop()
+    assert.equal("aaaa", bodies(client, 4))
+  end)
+
   it("is sent as Host with host: upstream", function()
     local dns = start_server { "back.test 60 127.0.0.2" }
     local a = twins()

@@ -67,25 +67,68 @@ describe("a pooled connection", function()
   before_each(function() upstream = kit.upstream() end)
 
   it("is used again, the last one first", function()
-    local gateway = gateway_to { upstream }
+    local gateway = gateway_to({ upstream }, { "idle_timeout: 10s" })
     local client = kit.client(gateway)
     open_connections(client, upstream, 3)
-    local finished = upstream:request().connection
 
-    local used = {}
+    client:get("/")
+    local used = upstream:request().connection
     for _ = 1, 10 do
       client:get("/")
-      used[upstream:request().connection] = true
+      assert.equal(used, upstream:request().connection)
     end
+    gateway:advance(6000)
+    client:get("/")
+    gateway:advance(6000)
 
-    local count = 0
-    for _ in pairs(used) do
-      count = count + 1
-    end
-    assert.equal(1, count)
-    assert.is_number(finished)
+    -- What was not needed has aged out.
+    kit.eventually(function() return select(2, upstream:connections()) == 1 end)
+    client:get("/")
+    assert.equal(used, upstream:request().connection)
     assert.equal(3, (upstream:connections()))
   end)
+
+  it("has had its request whole: an early answer ends it", function()
+    upstream:on(function(conn)
+      conn:read_head()
+      conn:write("HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno")
+      conn:closed(5)
+    end)
+    local client = kit.client(gateway_to { upstream })
+    local conn = client:connect()
+
+    conn:write("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n0123456789")
+    local first = conn:read_answer()
+    conn:write("0123456789GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
+    local second = conn:read_answer()
+
+    assert.equal(403, first.status)
+    assert.equal("no", second.body)
+    assert.equal("/2", upstream:request().path)
+    assert.equal(2, (upstream:connections()))
+  end)
+
+  for what, bytes in pairs {
+    ["more than its length"] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n",
+    ["more than its chunks"] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+      .. "2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n",
+    ["that it closes"] = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+    ["version 1.0"] = "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+  } do
+    it("is none where the upstream said " .. what, function()
+      upstream:on(function(conn)
+        while conn:read_request(60) do
+          conn:write(bytes)
+        end
+      end)
+      local client = kit.client(gateway_to { upstream })
+
+      for i = 1, 3 do
+        assert.equal("ok", client:get("/").body)
+        assert.equal(i, (upstream:connections()))
+      end
+    end)
+  end
 
   it("takes itself out when the upstream closes it", function()
     local gateway = gateway_to { upstream }
@@ -368,6 +411,22 @@ describe("POST", function()
 
     assert.equal(2, (upstream:connections()))
     assert.equal(2, upstream:request(2).connection)
+  end)
+
+  it("is what PUT is like when its body is too large to be sent again", function()
+    local upstream = kit.upstream()
+    local gateway = gateway_to({ upstream }, {}, { "limits: { body_buffer_size_max: 10k }" })
+    local client = kit.client(gateway)
+    local function put(size)
+      assert.equal(200, client:request { method = "PUT", body = ("x"):rep(size) }.status)
+      return upstream:request().connection
+    end
+
+    assert.equal(1, put(1))
+    gateway:advance(1500)
+    assert.equal(1, put(10 * 1024))
+    gateway:advance(1500)
+    assert.equal(2, put(10 * 1024 + 1))
   end)
 
   it("is tried again where no connection could be made", function()

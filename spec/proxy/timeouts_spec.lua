@@ -59,10 +59,9 @@ local function logged(gateway, id, words)
   end)
 end
 
-describe("connect_timeout", function()
-  it("ends the wait for a connection with 504", function()
-    -- The queue of this listener is full: a connection to it never comes about.
-    local full = kit.start("python3", { "-c", [[
+--- The address of a listener whose queue is full: a connection to it never comes about.
+local function full_listener()
+  local full = kit.start("python3", { "-c", [[
 import socket, sys, time
 listener = socket.socket()
 listener.bind(("127.0.0.1", 0))
@@ -77,7 +76,12 @@ time.sleep(0.1)
 print(listener.getsockname()[1], flush=True)
 sys.stdin.read()
 ]] })
-    local address = "127.0.0.1:" .. full.stdout:read_until("\n"):match("%d+")
+  return "127.0.0.1:" .. full.stdout:read_until("\n"):match("%d+")
+end
+
+describe("connect_timeout", function()
+  it("ends the wait for a connection with 504", function()
+    local address = full_listener()
     local gateway = gateway_to({ address = function() return address end },
       "connect_timeout: 3s")
     local conn = ask(gateway)
@@ -90,6 +94,24 @@ sys.stdin.read()
     local problem = is_problem(conn:read_answer(), 504)
     logged(gateway, problem.id, address .. ": connecting took too long")
   end)
+end)
+
+describe("a target that lets nobody in", function()
+  for _, key in ipairs { "connect_timeout", "try_timeout" } do
+    it("is left after " .. key .. ", with POST as well", function()
+      local good = kit.upstream()
+      local gateway = kit.gateway { conf = CONF:format("", full_listener() .. '", "'
+        .. good:address(), key .. ": 3s", "retries: 1") }
+      local conn = ask(gateway, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody")
+      assert.is_false(conn:closed(0.05))
+
+      gateway:advance(3100)
+
+      assert.equal(200, conn:read_answer().status)
+      assert.equal("body", good:request().body)
+      assert.equal(1, good:requests())
+    end)
+  end
 end)
 
 describe("read_timeout", function()
@@ -129,6 +151,52 @@ describe("read_timeout", function()
 
     assert.is_true(conn:closed(5))
     gateway:wait_log("answer stopped")
+  end)
+
+  it("is not put off by a head that comes byte by byte", function()
+    local upstream = kit.upstream():on(function(conn)
+      conn:read_head()
+      for byte in ("HTTP/1.1 200 OK\r\n" .. ("X"):rep(1000)):gmatch(".") do
+        if not conn:write(byte) then
+          return
+        end
+        gw.sleep(0.02)
+      end
+    end)
+    local gateway = gateway_to(upstream, "read_timeout: 3s")
+    local conn = ask(gateway)
+    kit.eventually(function() return upstream:requests() == 1 end)
+
+    for _ = 1, 4 do
+      gateway:advance(1000)
+      gw.sleep(0.05)
+    end
+
+    local problem = is_problem(conn:read_answer(), 504)
+    logged(gateway, problem.id, "no answer in time")
+  end)
+
+  it("counts anew with each 1xx", function()
+    local next_step = 0
+    local upstream = kit.upstream():on(function(conn)
+      conn:read_head()
+      for i = 1, 3 do
+        kit.eventually(function() return next_step >= i end)
+        conn:write("HTTP/1.1 102 Processing\r\n\r\n")
+      end
+      conn:write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    end)
+    local gateway = gateway_to(upstream, "read_timeout: 3s")
+    local conn = ask(gateway)
+    kit.eventually(function() return upstream:requests() == 1 end)
+
+    for i = 1, 3 do
+      gateway:advance(2500)
+      next_step = i
+      assert.matches("^HTTP/1.1 102", conn:read_head())
+    end
+
+    assert.equal("ok", conn:read_answer().body)
   end)
 
   it("does not hold a client for the upstream that waits for its body", function()
@@ -175,6 +243,40 @@ describe("send_timeout", function()
 
     local problem = is_problem(conn:read_answer(), 504)
     logged(gateway, problem.id, "upstream takes no data")
+    over = true
+  end)
+end)
+
+describe("a connection that is used again", function()
+  it("has the times of its upstream of now", function()
+    local over = false
+    local upstream = kit.upstream():on(function(conn)
+      conn:read_request()
+      conn:write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+      conn:read_head()
+      kit.eventually(function() return over end, 30)
+    end)
+    local gateway = kit.gateway { conf = ([[
+upstreams:
+  patient: { targets: [ %q ], send_timeout: 100s }
+  hasty: { targets: [ %q ], send_timeout: 3s, read_timeout: 100s }
+limits: { body_timeout: 200s, data_rate_min: 0 }
+routes:
+  - { match: { path: /patient }, upstream: patient }
+  - { match: { path: /slow }, upstream: hasty, plugins: [ correlation-id ] }
+]]):format(upstream:address(), upstream:address()) }
+    assert.equal(200, kit.client(gateway):get("/patient").status)
+    local conn = ask(gateway, "POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: " .. BIG
+      .. "\r\n\r\n")
+    repeat
+      local ok = pcall(conn.write, conn, PIECE, 0.3)
+    until not ok
+
+    gateway:advance(3100)
+
+    local problem = is_problem(conn:read_answer(), 504)
+    logged(gateway, problem.id, "upstream takes no data")
+    assert.equal(1, (upstream:connections()))
     over = true
   end)
 end)

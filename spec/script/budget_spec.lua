@@ -13,7 +13,8 @@ local KINDS = {
   { "coroutines without end", "while true do local c = coroutine.wrap(function() coroutine.yield(1) end) c() end" },
   { "a loop in a callback of C", "('x'):rep(100):gsub('.', function() while true do end end)" },
   { "a loop in a comparison", "while true do table.sort({ 3, 1, 2, 5, 4 }, function(a, b) while true do end end) end" },
-  { "a loop in a metamethod", "local t t = setmetatable({}, { __index = function(_, k) while true do end end }) return t.x" },
+  { "a loop in a metamethod",
+    "local t = setmetatable({}, { __index = function() while true do end end }) return t.x" },
   { "a loop of requests to the library", "while true do local x = ctx.request.headers.accept end" },
   { "a loop that compiles", "while true do load('return 1')() end" },
   { "garbage without end", "local t while true do t = { 1, 2, 3 } end" },
@@ -149,7 +150,8 @@ describe("plugin code without end or measure:", function()
       assert.matches("greedy%.lua:" .. kind.line .. "%f[%D]", said)
       assert.matches("plugin greedy, access, route bad, request " ..
         gw.json.decode(answer.body).id:gsub("%-", "%%-"), said)
-      assert.matches(kind.memory and "the Lua heap is full" or "stopped: ", said)
+      -- Slow ones run out of time before.
+      assert.matches(kind.memory and not kit.sanitized and "the Lua heap is full" or "stopped: ", said)
       assert.same({}, others.errors)
       -- The machine may be busy with others: this is the order of magnitude.
       local slow = kit.sanitized and 10 or 1

@@ -57,6 +57,9 @@ function client:get(path, headers)
   return self:request { path = path, headers = headers }
 end
 
+--- Before the gateways end: none has to wait for a client that has nothing more to say.
+function client:finish() self:close() end
+
 function client:close()
   for _, conn in ipairs(self.conns) do
     conn:close()

@@ -1,5 +1,3 @@
-#define _GNU_SOURCE 1
-
 #include "http/files.h"
 
 #include <dirent.h>

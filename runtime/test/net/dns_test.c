@@ -1,5 +1,3 @@
-#define _GNU_SOURCE 1
-
 #include "net/dns.h"
 
 #include <arpa/inet.h>

@@ -86,6 +86,77 @@ static void request_is_changed(void **state)
     fake_end(&w, &f);
 }
 
+static void numbers_are_sent_as_lua_writes_them(void **state)
+{
+    static const struct {
+        const char *value, *sent;
+    } rows[] = {
+        {"0", "0"},        {"7", "7"},   {"99999999999999", "99999999999999"},
+        {"1e14", "1e+14"}, {"-3", "-3"}, {"1.5", "1.5"},
+        {"1/0", "inf"},
+    };
+    struct fake f;
+    char text[200];
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        snprintf(text, sizeof(text), "ctx.request.headers['x-n'] = %s", rows[i].value);
+        assert_int_equal(access_of(&f, text), GW_PHASE_NEXT);
+        assert_string_equal(fake_header(&f, "x-n"), rows[i].sent);
+        fake_end(&w, &f);
+    }
+    assert_int_equal(access_of(&f, "ctx.request.headers['content-length'] = 5"), GW_PHASE_FAILED);
+    fake_end(&w, &f);
+}
+
+/* More names than the runtime keeps numbers for: those beyond work just as well. */
+static void any_number_of_header_names_works(void **state)
+{
+    struct fake f;
+
+    assert_int_equal(access_of(&f, "local h = ctx.request.headers\n"
+                                   "for i = 1, 1500 do\n"
+                                   "  local name = 'x-many-' .. i\n"
+                                   "  assert(h[name] == nil)\n"
+                                   "  h[name] = name\n"
+                                   "  h:add(name, i)\n"
+                                   "  assert(h[name] == name .. ', ' .. i)\n"
+                                   "  assert(h[name:upper()] == h[name])\n"
+                                   "  assert(table.concat(h:all(name), '|') == name .. '|' .. i)\n"
+                                   "end\n"
+                                   "for i = 1, 1500, 2 do h['x-many-' .. i] = nil end\n"
+                                   "assert(h['x-many-1'] == nil and h['x-many-1499'] == nil)\n"
+                                   "assert(h['bad name'] == nil and #h:all('bad name') == 0)\n"
+                                   "h['bad name'] = nil"),
+                     GW_PHASE_NEXT);
+    assert_string_equal(fake_header(&f, "x-many-2"), "x-many-2, 2");
+    assert_string_equal(fake_header(&f, "X-Many-1500"), "x-many-1500, 1500");
+    assert_null(fake_header(&f, "x-many-3"));
+    fake_end(&w, &f);
+    assert_int_equal(access_of(&f, "ctx.request.headers['X-Many-1499'] = 'again'"), GW_PHASE_NEXT);
+    assert_string_equal(fake_header(&f, "x-many-1499"), "again");
+    fake_end(&w, &f);
+}
+
+/* Handles are pointers that point nowhere: what C would do with one must raise. */
+static void handles_are_nothing_but_handles(void **state)
+{
+    struct fake f;
+
+    assert_int_equal(access_of(&f,
+                               "local function bad(f) assert(not pcall(f)) end\n"
+                               "local h, q, r = ctx.request.headers, ctx.request.query, ctx.route\n"
+                               "bad(function() return h[0] end) bad(function() return h[1] end)\n"
+                               "bad(function() h[0] = 'x' end) bad(function() q[0] = 'x' end)\n"
+                               "bad(function() return r[0] end) bad(function() r.name = 'x' end)\n"
+                               "bad(function() return h + 1 end) bad(function() return h - q end)\n"
+                               "bad(function() return #h end) bad(function() return h() end)\n"
+                               "bad(function() return r.nothing end)\n"
+                               "assert(h == ctx.request.headers and r.name == 'first')\n"
+                               "assert(next(r.params) == nil and tostring(r) == 'route')\n"),
+                     GW_PHASE_NEXT);
+    fake_end(&w, &f);
+}
+
 static void bad_values_raise(void **state)
 {
     static const char *const texts[] = {
@@ -268,7 +339,8 @@ static void handles_die_with_the_request(void **state)
                  "function p.access(conf, ctx)\n"
                  "  if not kept then\n"
                  "    kept = { ctx = ctx, r = ctx.request, h = ctx.request.headers,\n"
-                 "      q = ctx.request.query, each = ctx.request.headers:each() }\n"
+                 "      q = ctx.request.query, each = ctx.request.headers:each(),\n"
+                 "      route = ctx.route, up = ctx.upstream }\n"
                  "    return\n"
                  "  end\n"
                  "  dead(function() return kept.r.path end)\n"
@@ -278,6 +350,10 @@ static void handles_die_with_the_request(void **state)
                  "  dead(function() return kept.h:all('x') end)\n"
                  "  dead(function() return kept.q.x end)\n"
                  "  dead(function() return kept.each() end)\n"
+                 "  dead(function() return kept.route.name end)\n"
+                 "  dead(function() return kept.route.params end)\n"
+                 "  dead(function() return kept.up.name end)\n"
+                 "  dead(function() kept.h:add('x', 'y') end)\n"
                  "  dead(function() return kept.ctx.id end)\n"
                  "  dead(function() return kept.ctx:exit(200) end)\n"
                  "  dead(function() return kept.ctx.route end)\n"
@@ -567,6 +643,9 @@ int main(void)
         CASE(request_is_read),
         CASE(request_is_changed),
         CASE(bad_values_raise),
+        CASE(numbers_are_sent_as_lua_writes_them),
+        CASE(any_number_of_header_names_works),
+        CASE(handles_are_nothing_but_handles),
         CASE(answers_end_the_chain),
         CASE(problems_take_more_members),
         CASE(order_is_priority_then_before_then_conf),

@@ -2,9 +2,6 @@
  * heir must find a shard in which each key has its old or its new value, nothing else has
  * changed, and all accounts are exact. The shared memory code is compiled in here with a hook
  * before each store. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1
-#endif
 #define GW_SHM_CRASHPOINT
 
 #include <setjmp.h>

@@ -1,8 +1,5 @@
 /* A process is killed at every store of a registration and of a new series; its heir finds
  * the thing there or not, all else as it was, and can go on. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1
-#endif
 #define GW_SHM_CRASHPOINT
 
 #include <setjmp.h>

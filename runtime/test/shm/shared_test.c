@@ -1,7 +1,4 @@
 /* Zones, locks, the count of clients, the board, and the set of all of them. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1
-#endif
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
