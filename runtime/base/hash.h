@@ -3,8 +3,8 @@
 #ifndef GW_BASE_HASH_H
 #define GW_BASE_HASH_H
 
-#include <stdint.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* 64 bits, eight bytes a step (after Wang Yi's wyhash mixing idea, own code). `seed`
  * separates uses and, where a peer chooses keys, is random. */

@@ -13,7 +13,8 @@ struct gw_list {
 
 #define GW_CONTAINER(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-#define GW_LIST_EACH(pos, head) for (struct gw_list *pos = (head)->next; pos != (head); pos = pos->next)
+#define GW_LIST_EACH(pos, head)                                                                    \
+    for (struct gw_list *pos = (head)->next; pos != (head); pos = pos->next)
 
 /* Safe against removal of `pos` in the body. */
 #define GW_LIST_EACH_SAFE(pos, after, head)                                                        \

@@ -98,9 +98,9 @@ static bool imf_fixdate(const char *at, const char *end, struct tm *tm)
 {
     int year;
 
-    if (!(digits(&at, end, 2, &tm->tm_mday) && word(&at, end, " ") && month(&at, end, &tm->tm_mon) &&
-          word(&at, end, " ") && digits(&at, end, 4, &year) && word(&at, end, " ") &&
-          clock_time(&at, end, tm) && word(&at, end, " GMT")))
+    if (!(digits(&at, end, 2, &tm->tm_mday) && word(&at, end, " ") &&
+          month(&at, end, &tm->tm_mon) && word(&at, end, " ") && digits(&at, end, 4, &year) &&
+          word(&at, end, " ") && clock_time(&at, end, tm) && word(&at, end, " GMT")))
         return false;
     tm->tm_year = year - 1900;
     return at == end;
@@ -111,9 +111,9 @@ static bool rfc850(const char *at, const char *end, struct tm *tm)
 {
     int year;
 
-    if (!(digits(&at, end, 2, &tm->tm_mday) && word(&at, end, "-") && month(&at, end, &tm->tm_mon) &&
-          word(&at, end, "-") && digits(&at, end, 2, &year) && word(&at, end, " ") &&
-          clock_time(&at, end, tm) && word(&at, end, " GMT")))
+    if (!(digits(&at, end, 2, &tm->tm_mday) && word(&at, end, "-") &&
+          month(&at, end, &tm->tm_mon) && word(&at, end, "-") && digits(&at, end, 2, &year) &&
+          word(&at, end, " ") && clock_time(&at, end, tm) && word(&at, end, " GMT")))
         return false;
     tm->tm_year = year < 70 ? year + 100 : year;
     return at == end;

@@ -8,9 +8,9 @@
 #include "base/rc.h"
 #include "base/str.h"
 
-uint64_t gw_time_mono_ms(void);  /* since some moment in the past; never goes back */
+uint64_t gw_time_mono_ms(void); /* since some moment in the past; never goes back */
 uint64_t gw_time_mono_us(void);
-uint64_t gw_time_real_ms(void);  /* since 1970, UTC */
+uint64_t gw_time_real_ms(void); /* since 1970, UTC */
 
 #define GW_HTTP_DATE_LEN 29
 

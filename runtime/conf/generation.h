@@ -40,24 +40,24 @@ struct gw_cidr {
  * table stood in the route itself. 0 means "no limit" where the row says so. */
 struct gw_conf_limits {
     uint64_t given;
-    uint64_t body_bytes_max;         /* 413 */
-    uint32_t header_bytes_max;       /* 431; request line not counted */
-    uint32_t header_count_max;       /* 431 */
-    uint32_t uri_bytes_max;          /* 414 */
-    uint32_t header_timeout_ms;      /* whole head, from its first byte: 408 */
-    uint32_t body_timeout_ms;        /* between two reads of the body: 408 */
-    uint32_t send_timeout_ms;        /* the client takes nothing: close */
-    uint32_t idle_timeout_ms;        /* between two requests: close */
-    uint32_t request_timeout_ms;     /* whole exchange: 408 while reading, 504 waiting; 0 off */
-    uint32_t data_rate_min;          /* bytes a second of a body, after data_rate_grace_ms */
+    uint64_t body_bytes_max;     /* 413 */
+    uint32_t header_bytes_max;   /* 431; request line not counted */
+    uint32_t header_count_max;   /* 431 */
+    uint32_t uri_bytes_max;      /* 414 */
+    uint32_t header_timeout_ms;  /* whole head, from its first byte: 408 */
+    uint32_t body_timeout_ms;    /* between two reads of the body: 408 */
+    uint32_t send_timeout_ms;    /* the client takes nothing: close */
+    uint32_t idle_timeout_ms;    /* between two requests: close */
+    uint32_t request_timeout_ms; /* whole exchange: 408 while reading, 504 waiting; 0 off */
+    uint32_t data_rate_min;      /* bytes a second of a body, after data_rate_grace_ms */
     uint32_t data_rate_grace_ms;
-    uint32_t requests_max;           /* on one connection, then Connection: close; 0 off */
-    uint32_t age_max_ms;             /* of a connection, +-10 % jitter; 0 off */
-    uint32_t connections_max;        /* in all workers: 503 and close; 0 off */
+    uint32_t requests_max;               /* on one connection, then Connection: close; 0 off */
+    uint32_t age_max_ms;                 /* of a connection, +-10 % jitter; 0 off */
+    uint32_t connections_max;            /* in all workers: 503 and close; 0 off */
     uint32_t connections_per_client_max; /* from one address (IPv6: /64), per gateway; 0 off */
-    uint32_t buffer_bytes_max;       /* unsent bytes per direction before the source stops */
-    uint32_t body_buffer_bytes_max;  /* a body held whole for a plugin or a retry: 413 */
-    uint32_t half_close_timeout_ms;  /* a client that ended its side waits so long for an answer */
+    uint32_t buffer_bytes_max;           /* unsent bytes per direction before the source stops */
+    uint32_t body_buffer_bytes_max;      /* a body held whole for a plugin or a retry: 413 */
+    uint32_t half_close_timeout_ms; /* a client that ended its side waits so long for an answer */
 };
 
 enum gw_proxy_protocol { GW_PROXY_PROTOCOL_OFF, GW_PROXY_PROTOCOL_ON };
@@ -139,12 +139,12 @@ struct gw_conf_route {
     struct gw_conf_match match;
     int32_t priority;
     uint8_t enabled;
-    uint8_t kind;          /* enum gw_route_kind */
-    uint8_t host_mode;     /* enum gw_host_mode */
-    uint8_t merge_slashes; /* "//" in a path counts as "/" */
-    uint8_t buffer_request;  /* buffering: — the whole body before the upstream is asked */
+    uint8_t kind;           /* enum gw_route_kind */
+    uint8_t host_mode;      /* enum gw_host_mode */
+    uint8_t merge_slashes;  /* "//" in a path counts as "/" */
+    uint8_t buffer_request; /* buffering: — the whole body before the upstream is asked */
     uint8_t buffer_response;
-    uint32_t upstream; /* index of gw_conf.upstreams, or GW_NONE */
+    uint32_t upstream;     /* index of gw_conf.upstreams, or GW_NONE */
     struct gw_ref host;    /* for GW_HOST_NAME */
     struct gw_ref strip;   /* prefix taken off the path */
     struct gw_ref rewrite; /* new path; ":id", "*" and "$1" are filled from the match */
@@ -152,13 +152,13 @@ struct gw_conf_route {
     uint32_t retries;      /* further tries after the first */
     struct gw_conf_limits limits;
 
-    uint32_t status;                  /* respond, redirect */
-    struct gw_ref body;               /* respond */
-    struct gw_ref headers;            /* respond: struct gw_conf_header */
-    struct gw_ref location;           /* redirect: may use $host $path $query */
-    struct gw_ref root;               /* files: absolute folder */
-    struct gw_ref index;              /* files: "index.html" */
-    struct gw_ref cache_control;      /* files */
+    uint32_t status;             /* respond, redirect */
+    struct gw_ref body;          /* respond */
+    struct gw_ref headers;       /* respond: struct gw_conf_header */
+    struct gw_ref location;      /* redirect: may use $host $path $query */
+    struct gw_ref root;          /* files: absolute folder */
+    struct gw_ref index;         /* files: "index.html" */
+    struct gw_ref cache_control; /* files */
 
     /* Filled by script/ at load. */
     uint32_t chain;  /* number of the route's plugin chain, GW_NONE: none */
@@ -172,9 +172,9 @@ struct gw_conf_file {
 
 struct gw_conf {
     uint64_t magic;
-    uint64_t size;   /* of the image, bytes */
-    uint32_t number; /* of the generation, from 1 */
-    uint32_t workers; /* 0: one for each core */
+    uint64_t size;       /* of the image, bytes */
+    uint32_t number;     /* of the generation, from 1 */
+    uint32_t workers;    /* 0: one for each core */
     struct gw_ref files; /* struct gw_conf_file: all that were read, for messages and dev */
     struct gw_ref dir;   /* folder of the main conf file, absolute */
 

@@ -90,12 +90,12 @@ struct gw_h1_server {
     struct gw_pipe pipe;
     struct gw_stream stream;
     const struct gw_h1_server_user *user;
-    void *user_data;  /* the listener */
+    void *user_data; /* the listener */
     struct gw_h1_limits *limits;
     const struct gw_h1_limits *now; /* those of this request, while there is one */
-    struct gw_list link; /* the user's list of connections */
+    struct gw_list link;            /* the user's list of connections */
     struct gw_stream_request *request;
-    uint64_t left;   /* of the body, by length */
+    uint64_t left; /* of the body, by length */
     uint64_t body_bytes;
     struct gw_h1_chunked *chunk; /* of a chunked body, else NULL */
     uint64_t born_ms;
@@ -121,12 +121,13 @@ struct gw_h1_server {
     bool unix_peer : 1;
     bool yields : 1;      /* send_file goes on in the next turn */
     bool awaits_room : 1; /* send_file found the socket full */
-    bool counted : 1; /* the user's */
-    bool proxied : 1; /* PROXY protocol was read */
+    bool counted : 1;     /* the user's */
+    bool proxied : 1;     /* PROXY protocol was read */
 };
 
 /* Takes `fd` and one `limits` reference is the user's matter. The struct is ours. */
-struct gw_h1_server *gw_h1_server_new(struct gw_h1 *h1, int fd, const struct gw_h1_server_user *user,
+struct gw_h1_server *gw_h1_server_new(struct gw_h1 *h1, int fd,
+                                      const struct gw_h1_server_user *user,
                                       struct gw_h1_limits *limits, const struct sockaddr *peer,
                                       void *user_data);
 /* Says Connection: close with the next answer; closes at once when idle. */
@@ -155,10 +156,10 @@ struct gw_h1_client {
     struct gw_pipe pipe;
     struct gw_stream stream;
     struct gw_h1_client_limits limits;
-    struct gw_list link;  /* the pool's */
-    void *owner;          /* the target it belongs to */
+    struct gw_list link;                              /* the pool's */
+    void *owner;                                      /* the target it belongs to */
     void (*on_idle_end)(struct gw_h1_client *client); /* while pooled: take it out, close */
-    struct gw_arena *arena;        /* of the exchange */
+    struct gw_arena *arena;                           /* of the exchange */
     struct gw_response *response;
     struct gw_head head;
     struct gw_h1_chunked *chunk;
@@ -172,7 +173,7 @@ struct gw_h1_client {
     bool request_sent : 1; /* all of it was given to us */
     bool got_bytes : 1;    /* any byte of an answer */
     bool reused : 1;
-    bool reusable : 1;     /* after on_end */
+    bool reusable : 1; /* after on_end */
     bool raw : 1;
     bool asked_upgrade : 1;
     bool connected : 1;

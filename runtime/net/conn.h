@@ -36,16 +36,17 @@ struct gw_conn {
     struct gw_io io;
     const struct gw_conn_ops *ops;
     gw_conn_fn fn;
-    int fd;         /* -1: closed */
-    int error;      /* errno of GW_CONN_FAILED */
+    int fd;    /* -1: closed */
+    int error; /* errno of GW_CONN_FAILED */
     bool connecting;
-    bool readable;  /* the last read did not drain it */
+    bool readable; /* the last read did not drain it */
     bool writable;
     bool hangup;
 };
 
 /* Takes `fd` (non-blocking). */
-GW_MUST_CHECK enum gw_rc gw_conn_open(struct gw_conn *conn, struct gw_loop *loop, int fd, gw_conn_fn fn);
+GW_MUST_CHECK enum gw_rc gw_conn_open(struct gw_conn *conn, struct gw_loop *loop, int fd,
+                                      gw_conn_fn fn);
 
 /* Starts to connect; the end is told by `fn`. A refusal that is known at once is returned. */
 GW_MUST_CHECK enum gw_rc gw_conn_connect(struct gw_conn *conn, struct gw_loop *loop,

@@ -53,7 +53,8 @@ struct gw_io {
 
 GW_MUST_CHECK enum gw_rc gw_io_open(struct gw_io *io, struct gw_loop *loop, int fd, gw_io_fn fn);
 /* Level-triggered, reading only: listeners, signal pipes. */
-GW_MUST_CHECK enum gw_rc gw_io_open_level(struct gw_io *io, struct gw_loop *loop, int fd, gw_io_fn fn);
+GW_MUST_CHECK enum gw_rc gw_io_open_level(struct gw_io *io, struct gw_loop *loop, int fd,
+                                          gw_io_fn fn);
 void gw_io_close(struct gw_io *io); /* does not close the descriptor; idempotent */
 
 /* ---- timers: cheap to set again and again (the heap is touched only when one must run

@@ -75,7 +75,8 @@ struct gw_answer *gw_exchange_problem(struct gw_exchange *exchange, uint16_t sta
 
 void answer_problem(struct exchange *ex, uint16_t status, const char *detail)
 {
-    (void)gw_exchange_problem(&ex->pub, status, GW_STR_NULL, gw_str_c(detail != NULL ? detail : ""));
+    (void)gw_exchange_problem(&ex->pub, status, GW_STR_NULL,
+                              gw_str_c(detail != NULL ? detail : ""));
 }
 
 /* ---- filters ---- */
@@ -236,8 +237,9 @@ static void redirect_part(struct exchange *ex, struct gw_str name, struct gw_buf
 /* The conf says no host: then nothing that a client has sent may name one. */
 static bool stays_here(struct gw_str pattern)
 {
-    return pattern.len > 0 && ((pattern.data[0] == '/' && !gw_str_starts(pattern, GW_STR("//"))) ||
-                               (pattern.data[0] == '$' && !gw_str_starts(pattern, GW_STR("$scheme:"))));
+    return pattern.len > 0 &&
+           ((pattern.data[0] == '/' && !gw_str_starts(pattern, GW_STR("//"))) ||
+            (pattern.data[0] == '$' && !gw_str_starts(pattern, GW_STR("$scheme:"))));
 }
 
 /* "//host", "/\\host" and "https:host" lead away; one slash in front of a path does not. */

@@ -18,8 +18,8 @@ struct gw_decoder {
 
 enum gw_rc gw_decoder_new(struct gw_str coding, struct gw_decoder **out)
 {
-    bool gzip = gw_str_eq_nocase(coding, GW_STR("gzip")) ||
-                gw_str_eq_nocase(coding, GW_STR("x-gzip"));
+    bool gzip =
+        gw_str_eq_nocase(coding, GW_STR("gzip")) || gw_str_eq_nocase(coding, GW_STR("x-gzip"));
     bool deflate = gw_str_eq_nocase(coding, GW_STR("deflate"));
     struct gw_decoder *decoder;
 

@@ -19,8 +19,8 @@ static const uint32_t allowed[EX_STATES] = {
     [EX_FRESH] = TO(PHASES) | TO(ANSWER) | TO(DONE),
     [EX_PHASES] = TO(PHASES) | TO(WAITING) | TO(UPSTREAM) | TO(ANSWER) | TO(DONE),
     [EX_WAITING] = TO(PHASES) | TO(WAITING) | TO(UPSTREAM) | TO(ANSWER) | TO(DONE),
-    [EX_UPSTREAM] = TO(UPSTREAM) | TO(PHASES) | TO(WAITING) | TO(RELAY) | TO(TUNNEL) | TO(ANSWER) |
-                    TO(DONE),
+    [EX_UPSTREAM] =
+        TO(UPSTREAM) | TO(PHASES) | TO(WAITING) | TO(RELAY) | TO(TUNNEL) | TO(ANSWER) | TO(DONE),
     [EX_RELAY] = TO(ANSWER) | TO(DONE), /* ANSWER: header_filter put another in its place */
     [EX_ANSWER] = TO(DONE),
     [EX_TUNNEL] = TO(DONE),
@@ -135,9 +135,8 @@ static struct gw_stream_request *on_request_new(struct gw_h1_server *server)
     ex->server = server;
     ex->pub.generation = listener->last != NULL ? listener->last : proxy->current;
     generation_ref(ex->pub.generation);
-    ex->pub.listener =
-        &GW_ITEMS(ex->pub.generation->conf, ex->pub.generation->conf->listeners,
-                  struct gw_conf_listener)[listener->index];
+    ex->pub.listener = &GW_ITEMS(ex->pub.generation->conf, ex->pub.generation->conf->listeners,
+                                 struct gw_conf_listener)[listener->index];
     ex->limits = &ex->pub.listener->limits;
     ex->incoming.arena = &ex->pub.arena;
     ex->incoming.request = &ex->pub.request;
@@ -233,8 +232,8 @@ static bool match(struct exchange *ex)
     enum gw_rc rc;
 
     pub->route = NULL;
-    rc = gw_route_match(pub->generation->matcher, &pub->request, listener,
-                        pub->client_address, &result);
+    rc = gw_route_match(pub->generation->matcher, &pub->request, listener, pub->client_address,
+                        &result);
     if (rc == GW_INVALID) {
         answer_problem(ex, 405, "The method is not allowed here.");
         gw_fields_set(&ex->answer.fields, GW_STR("Allow"), result.allow);
@@ -403,8 +402,8 @@ static void on_freed(struct gw_h1_server *server)
     limits_unref(server->limits);
 }
 
-const struct gw_h1_server_user exchange_server_user = {
-    on_request_new, on_request, listener_count_in, on_closed, on_freed};
+const struct gw_h1_server_user exchange_server_user = {on_request_new, on_request,
+                                                       listener_count_in, on_closed, on_freed};
 
 /* ---- end ---- */
 
@@ -582,8 +581,7 @@ enum gw_rc gw_exchange_set_upstream(struct gw_exchange *exchange, struct gw_str 
 {
     struct exchange *ex = exchange_of(exchange);
     const struct gw_conf *conf = exchange->generation->conf;
-    const struct gw_conf_upstream *rows =
-        GW_ITEMS(conf, conf->upstreams, struct gw_conf_upstream);
+    const struct gw_conf_upstream *rows = GW_ITEMS(conf, conf->upstreams, struct gw_conf_upstream);
 
     for (uint32_t i = 0; i < conf->upstreams.len; i++)
         if (gw_str_eq(gw_ref_str(conf, rows[i].name), name)) {

@@ -27,33 +27,34 @@ struct gw_answer {
 };
 
 struct gw_exchange {
-    struct gw_arena arena; /* everything of this request */
+    struct gw_arena arena;       /* everything of this request */
     struct gw_request request;   /* fields may be changed until the upstream got them */
     struct gw_response response; /* valid from HEADER_FILTER on; fields may be changed there */
     struct gw_generation *generation;
     const struct gw_conf_route *route; /* NULL before the match and for 404 */
     uint32_t route_index;
 
-    struct gw_str client_ip;  /* text; after trusted proxies */
+    struct gw_str client_ip; /* text; after trusted proxies */
     uint16_t client_port;
-    struct gw_str peer_ip;    /* text; who is really connected */
+    struct gw_str peer_ip;      /* text; who is really connected */
     uint8_t client_address[16]; /* as base/cidr.h has it */
     const struct gw_conf_listener *listener;
     uint8_t http_major, http_minor;
 
-    uint64_t began_us;          /* loop clock, head complete */
-    uint64_t upstream_began_us; /* last try */
-    uint64_t upstream_head_us;  /* its head came */
-    uint64_t ended_us;          /* the answer has left; valid in LOG */
+    uint64_t began_us;            /* loop clock, head complete */
+    uint64_t upstream_began_us;   /* last try */
+    uint64_t upstream_head_us;    /* its head came */
+    uint64_t ended_us;            /* the answer has left; valid in LOG */
     uint64_t bytes_in, bytes_out; /* bodies */
     uint32_t tries;
-    struct gw_str upstream_address; /* "127.0.0.1:9001" of the last try; may be chosen in BALANCER */
+    struct gw_str
+        upstream_address; /* "127.0.0.1:9001" of the last try; may be chosen in BALANCER */
     const struct gw_conf_target *upstream_target;
 
-    struct gw_str id;        /* correlation id; made at first use by gw_exchange_id() */
-    const char *error;       /* why the gateway answered itself: "upstream timeout"; or NULL */
+    struct gw_str id;  /* correlation id; made at first use by gw_exchange_id() */
+    const char *error; /* why the gateway answered itself: "upstream timeout"; or NULL */
     bool answered_by_gateway;
-    bool aborted;            /* the client went away, or the answer was cut */
+    bool aborted; /* the client went away, or the answer was cut */
 
     void *script; /* script/'s own; NULL: no hook was ever entered */
 
@@ -87,8 +88,8 @@ struct gw_answer *gw_exchange_problem(struct gw_exchange *exchange, uint16_t sta
  * in the arena), GW_LIMIT (longer than `bytes_max`), GW_CLOSED, GW_TIMEOUT. */
 typedef void (*gw_exchange_body_fn)(struct gw_exchange *exchange, void *arg, enum gw_rc rc,
                                     struct gw_str body);
-void gw_exchange_read_body(struct gw_exchange *exchange, uint64_t bytes_max,
-                           gw_exchange_body_fn fn, void *arg);
+void gw_exchange_read_body(struct gw_exchange *exchange, uint64_t bytes_max, gw_exchange_body_fn fn,
+                           void *arg);
 void gw_exchange_read_body_cancel(struct gw_exchange *exchange);
 
 /* Replaces it (before the upstream is asked); copied. What the client still sends is drained. */

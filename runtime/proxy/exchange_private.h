@@ -58,12 +58,12 @@ struct exchange {
     bool in_phase : 1;
     bool detached : 1;
     bool head_sent : 1;
-    bool filtered : 1;       /* HEADER_FILTER has run for this answer */
+    bool filtered : 1; /* HEADER_FILTER has run for this answer */
     bool filters_body : 1;
-    bool forwarded : 1;      /* our own fields are in the request */
-    bool replay_lost : 1;    /* body bytes went that we no longer have */
+    bool forwarded : 1;   /* our own fields are in the request */
+    bool replay_lost : 1; /* body bytes went that we no longer have */
     bool any_body_sent : 1;
-    bool fresh_only : 1;     /* a reused connection died: the next must be new */
+    bool fresh_only : 1; /* a reused connection died: the next must be new */
     bool finished : 1;
     bool asked_body : 1;
     bool upgrade_wanted : 1;
@@ -80,8 +80,8 @@ struct exchange {
     struct gw_str upgrade;
     struct gw_str upstream_path;
 
-    struct gw_buf body; /* the request's, gathered or kept for a replay */
-    const struct gw_fields *trailers; /* that came behind it; NULL: none */
+    struct gw_buf body;                  /* the request's, gathered or kept for a replay */
+    const struct gw_fields *trailers;    /* that came behind it; NULL: none */
     const struct gw_conf_limits *limits; /* the nearest: route, else listener */
     uint64_t body_gather_max;
     gw_exchange_body_fn body_fn;
@@ -106,8 +106,8 @@ static inline struct exchange *exchange_of(const struct gw_exchange *pub)
 
 /* exchange.c */
 void exchange_move(struct exchange *ex, enum gw_exchange_state to);
-void exchange_run(struct exchange *ex);       /* goes on with the steps */
-void exchange_finish(struct exchange *ex);    /* the answer has left, or never will */
+void exchange_run(struct exchange *ex);                    /* goes on with the steps */
+void exchange_finish(struct exchange *ex);                 /* the answer has left, or never will */
 void exchange_abort(struct exchange *ex, const char *why); /* cuts the client's answer */
 enum gw_phase_rc exchange_phase(struct exchange *ex, enum gw_phase phase);
 uint32_t exchange_phases(const struct exchange *ex);

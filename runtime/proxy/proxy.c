@@ -60,8 +60,7 @@ static struct gw_upstream *upstream_before(struct gw_proxy *proxy, struct gw_str
 enum gw_rc gw_proxy_prepare(struct gw_proxy *proxy, const struct gw_conf *conf,
                             struct gw_generation **out, struct gw_err *err)
 {
-    const struct gw_conf_upstream *rows =
-        GW_ITEMS(conf, conf->upstreams, struct gw_conf_upstream);
+    const struct gw_conf_upstream *rows = GW_ITEMS(conf, conf->upstreams, struct gw_conf_upstream);
     struct gw_generation *generation = calloc(1, sizeof(*generation));
     uint32_t made = 0;
     enum gw_rc rc;
@@ -73,7 +72,8 @@ enum gw_rc gw_proxy_prepare(struct gw_proxy *proxy, const struct gw_conf *conf,
     generation->made_ms = gw_loop_now_ms(proxy->loop);
     gw_list_init(&generation->link);
     generation->upstreams = calloc(conf->upstreams.len + 1, sizeof(struct gw_upstream *));
-    rc = generation->upstreams != NULL ? gw_upstream_set_dns(proxy->upstreams, conf, err) : GW_NOMEM;
+    rc =
+        generation->upstreams != NULL ? gw_upstream_set_dns(proxy->upstreams, conf, err) : GW_NOMEM;
     for (; rc == GW_OK && made < conf->upstreams.len; made += rc == GW_OK) {
         struct gw_str name = gw_ref_str(conf, rows[made].name);
         rc = gw_upstream_new(proxy->upstreams, conf, &rows[made], upstream_before(proxy, name),
@@ -94,8 +94,7 @@ enum gw_rc gw_proxy_prepare(struct gw_proxy *proxy, const struct gw_conf *conf,
 
 static uint32_t listener_index(const struct gw_conf *conf, const char *name)
 {
-    const struct gw_conf_listener *rows =
-        GW_ITEMS(conf, conf->listeners, struct gw_conf_listener);
+    const struct gw_conf_listener *rows = GW_ITEMS(conf, conf->listeners, struct gw_conf_listener);
 
     for (uint32_t i = 0; i < conf->listeners.len; i++)
         if (gw_str_eq(gw_ref_str(conf, rows[i].name), gw_str_c(name)))
@@ -278,8 +277,8 @@ bool listener_count_in(struct gw_h1_server *server)
 static void accepted(struct listener *listener, int fd, const struct sockaddr *peer)
 {
     struct gw_proxy *proxy = listener->proxy;
-    struct gw_h1_server *server = gw_h1_server_new(proxy->h1, fd, &exchange_server_user,
-                                                   listener->limits, peer, listener);
+    struct gw_h1_server *server =
+        gw_h1_server_new(proxy->h1, fd, &exchange_server_user, listener->limits, peer, listener);
 
     if (server == NULL) {
         proxy->stats.shed_total++;
@@ -303,8 +302,8 @@ static void on_accept(struct gw_io *io, unsigned what)
 
     for (unsigned i = 0; i < GW_ACCEPTS_PER_TURN; i++) {
         socklen_t len = sizeof(peer);
-        int fd = accept4(listener->fd, (struct sockaddr *)&peer, &len,
-                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd =
+            accept4(listener->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             accepted(listener, fd, (struct sockaddr *)&peer);
             continue;
@@ -413,7 +412,8 @@ static void on_drain_timer(struct gw_timer *timer)
     close_all(proxy);
 }
 
-void gw_proxy_drain(struct gw_proxy *proxy, uint64_t deadline_ms, void (*done)(void *arg), void *arg)
+void gw_proxy_drain(struct gw_proxy *proxy, uint64_t deadline_ms, void (*done)(void *arg),
+                    void *arg)
 {
     GW_LIST_EACH_SAFE(pos, after, &proxy->listeners)
     {

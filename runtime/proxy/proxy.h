@@ -20,12 +20,13 @@ struct gw_upstream;      /* upstream/upstream.h */
 struct gw_generation {
     const struct gw_conf *conf;
     uint32_t refs;
-    struct gw_upstream **upstreams;   /* by index of conf->upstreams; shared with other generations by name */
+    struct gw_upstream *
+        *upstreams; /* by index of conf->upstreams; shared with other generations by name */
     struct gw_route_matcher *matcher;
-    void *script;                     /* struct gw_script_generation, or NULL */
+    void *script; /* struct gw_script_generation, or NULL */
     uint64_t made_ms;
     struct gw_proxy *proxy;
-    struct gw_list link;              /* in the proxy's list of living generations */
+    struct gw_list link; /* in the proxy's list of living generations */
 };
 
 /* `on_free` is called when a retired generation has no user left: process/ then frees the
@@ -33,14 +34,14 @@ struct gw_generation {
 typedef void (*gw_generation_free_fn)(void *arg, struct gw_generation *generation);
 
 struct gw_proxy_stats {
-    uint64_t connections;          /* open client connections */
+    uint64_t connections; /* open client connections */
     uint64_t connections_total;
     uint64_t requests_total;
     uint64_t requests_active;
     uint64_t upstream_connections; /* open, pooled ones included */
     uint64_t upstream_idle;
-    uint64_t shed_total;           /* refused for lack of connections, memory or descriptors */
-    uint64_t answers_total[6];     /* by first digit; [0]: none was sent */
+    uint64_t shed_total;       /* refused for lack of connections, memory or descriptors */
+    uint64_t answers_total[6]; /* by first digit; [0]: none was sent */
 };
 
 GW_MUST_CHECK enum gw_rc gw_proxy_new(struct gw_loop *loop, const struct gw_hooks *hooks,
@@ -72,7 +73,8 @@ void gw_proxy_unlisten(struct gw_proxy *proxy, struct gw_str name);
 
 /* Stop accepting, close idle connections, say Connection: close; `done` is called when no
  * connection is left, at the latest after `deadline_ms` (those left are then reset). */
-void gw_proxy_drain(struct gw_proxy *proxy, uint64_t deadline_ms, void (*done)(void *arg), void *arg);
+void gw_proxy_drain(struct gw_proxy *proxy, uint64_t deadline_ms, void (*done)(void *arg),
+                    void *arg);
 
 void gw_proxy_stats(struct gw_proxy *proxy, struct gw_proxy_stats *out);
 

@@ -17,7 +17,7 @@ struct listener {
     struct gw_timer pause; /* out of descriptors: accept again after a while */
     int fd;
     char *name;
-    uint32_t index; /* in the current generation, or in `last` */
+    uint32_t index;             /* in the current generation, or in `last` */
     struct gw_generation *last; /* the conf no longer has it: the last one that had */
     struct gw_h1_limits *limits;
     uint32_t connections_max, per_client_max;

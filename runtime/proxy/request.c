@@ -28,8 +28,8 @@ bool request_peer(struct exchange *ex)
     struct gw_h1_server *server = ex->server;
 
     memcpy(ex->pub.client_address, server->address, 16);
-    ex->pub.peer_ip = server->unix_peer ? GW_STR("unix")
-                                        : address_text(&ex->pub.arena, server->address);
+    ex->pub.peer_ip =
+        server->unix_peer ? GW_STR("unix") : address_text(&ex->pub.arena, server->address);
     ex->pub.client_ip = ex->pub.peer_ip;
     ex->pub.client_port = server->port;
     return trusted(ex->pub.generation->conf, server->address);
@@ -99,8 +99,7 @@ static bool loops(struct exchange *ex)
     struct gw_str own = gw_ref_str(conf, conf->via), list;
     size_t at = 0;
 
-    if (own.len == 0 ||
-        !gw_fields_get(&ex->pub.request.fields, gw_field_name(GW_FIELD_VIA), &list))
+    if (own.len == 0 || !gw_fields_get(&ex->pub.request.fields, gw_field_name(GW_FIELD_VIA), &list))
         return false;
     for (; at + own.len <= list.len; at++) {
         bool starts = at > 0 && (list.data[at - 1] == ' ' || list.data[at - 1] == '\t');
@@ -306,7 +305,8 @@ uint16_t request_upstream_path(struct exchange *ex)
     struct gw_str path = ex->pub.request.path, strip = gw_ref_str(conf, route->strip);
 
     if (strip.len > 0 && gw_str_starts(path, strip) &&
-        (path.len == strip.len || path.data[strip.len] == '/' || strip.data[strip.len - 1] == '/')) {
+        (path.len == strip.len || path.data[strip.len] == '/' ||
+         strip.data[strip.len - 1] == '/')) {
         path = gw_str(path.data + strip.len, path.len - strip.len);
         if (strip.data[strip.len - 1] == '/')
             path = gw_str(path.data - 1, path.len + 1);

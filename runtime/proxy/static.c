@@ -31,7 +31,7 @@ static void planned(struct exchange *ex)
     response->status = plan->status;
     response->reason = GW_STR_NULL;
     response->has_body = ex->pub.request.method_id != GW_METHOD_HEAD && plan->status != 304;
-    response->length = plan->status == 304 ? GW_LENGTH_UNKNOWN
+    response->length = plan->status == 304   ? GW_LENGTH_UNKNOWN
                        : plan->status == 301 ? 0
                                              : (int64_t)plan->range_length;
     if (!answer_filter_head(ex))
@@ -74,9 +74,10 @@ void static_start(struct exchange *ex)
         return;
     }
     answer_prepare_body_filter(ex);
-    ex->files_conf = (struct gw_files_conf){.root = gw_ref_str(conf, route->root),
-                                            .index = gw_ref_str(conf, route->index),
-                                            .cache_control = gw_ref_str(conf, route->cache_control)};
+    ex->files_conf =
+        (struct gw_files_conf){.root = gw_ref_str(conf, route->root),
+                               .index = gw_ref_str(conf, route->index),
+                               .cache_control = gw_ref_str(conf, route->cache_control)};
     ex->files_request = (struct gw_files_request){
         .method = ex->pub.request.method_id,
         .name = ex->upstream_path,
@@ -152,7 +153,8 @@ void static_go_on(struct exchange *ex)
         return;
     gw_h1_flush_all(ex->proxy->h1); /* the head goes first */
     while (rc == GW_OK && total < AT_ONCE) {
-        rc = ex->filters_body ? GW_UNSUPPORTED : down->ops->send_file(down, &ex->file, AT_ONCE, &sent);
+        rc = ex->filters_body ? GW_UNSUPPORTED
+                              : down->ops->send_file(down, &ex->file, AT_ONCE, &sent);
         if (rc == GW_OK)
             ex->pub.bytes_out += sent;
         else if (rc == GW_UNSUPPORTED)

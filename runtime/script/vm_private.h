@@ -20,8 +20,8 @@ struct gw_vm {
     uint64_t heap_bytes;
     uint64_t heap_collect_at; /* collect between two tasks above this */
 
-    struct gw_task *task; /* the running one */
-    struct gw_list tasks; /* all that have waited and are not over */
+    struct gw_task *task;       /* the running one */
+    struct gw_list tasks;       /* all that have waited and are not over */
     struct gw_task *idle_tasks; /* linked by the tasks themselves */
     uint32_t idle_count;
     uint32_t waiting_count;

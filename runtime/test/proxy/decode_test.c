@@ -133,9 +133,9 @@ static void refuses_bombs_and_nonsense(void **state)
     assert_int_equal(gw_decoder_feed(decoder, gw_str(cut.data, gw_buf_len(&cut) / 2), keep, NULL),
                      GW_OK);
     assert_false(gw_decoder_complete(decoder));
-    assert_int_equal(gw_decoder_feed(decoder, gw_str(cut.data + gw_buf_len(&cut) / 2, 1000), refuse,
-                                     NULL),
-                     GW_CANCELLED);
+    assert_int_equal(
+        gw_decoder_feed(decoder, gw_str(cut.data + gw_buf_len(&cut) / 2, 1000), refuse, NULL),
+        GW_CANCELLED);
     gw_decoder_free(decoder);
     gw_buf_fini(&bomb);
     gw_buf_fini(&cut);
