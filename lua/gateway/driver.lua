@@ -79,7 +79,7 @@ local function add(out, text, ...)
 end
 
 --- Steps of [from, to]: { fn, conf, state, number, when, skip, buffered }.
-local function part_source(steps, from, to, phase, body)
+local function part_source(steps, from, to, phase, body) -- luacheck: ignore 561 (one case a phase)
   local out = { HEAD }
   for n = from, to do
     add(out, "local f%d, c%d, s%d, w%d = P[%d].fn, P[%d].conf, P[%d].state, P[%d].when",

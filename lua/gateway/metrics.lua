@@ -58,7 +58,7 @@ local function look_up(self, what, ...)
 end
 
 --- The cases of up to three labels are spelled out: they compile to a few loads.
-local function slot_of(self, a, b, c, ...)
+local function slot_of(self, a, b, c, ...) -- luacheck: ignore 561
   local count, slot = self.count, nil
   if count == 0 and a == nil then
     slot = self.slot

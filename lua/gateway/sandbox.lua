@@ -209,7 +209,7 @@ end
 
 --- `load` takes text, and what it makes lives in the sandbox.
 local function make_load(env)
-  local function load_text(chunk, name, mode, own_env)
+  local function load_text(chunk, name, mode, own_env) -- luacheck: ignore 561
     if mode ~= nil and mode ~= "t" and mode ~= "bt" then
       return nil, "load: only text is taken"
     end

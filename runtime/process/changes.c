@@ -1,5 +1,6 @@
 #include "process/changes.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -124,6 +125,7 @@ static uint32_t merge(const struct side *from, const struct side *to, enum chang
         const struct item *new = right < to->count ? &to->items[right] : NULL;
         int order = old == NULL ? 1 : new == NULL ? -1 : compare_names(old, new);
         enum change is = order > 0 ? ADDED : order < 0 ? REMOVED : CHANGED;
+        assert(old != NULL || new != NULL);
         bool counts = is == what && (order != 0 || old->hash != new->hash);
         if (counts) {
             count++;

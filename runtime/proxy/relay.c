@@ -356,6 +356,7 @@ void relay_client_body(struct exchange *ex, struct gw_str piece)
 
     ex->pub.bytes_in += piece.len;
     if (ex->state == EX_TUNNEL) {
+        assert(up != NULL); /* a tunnel ends with either side */
         up->ops->send_body(up, piece);
         return;
     }
@@ -378,6 +379,7 @@ void relay_client_end(struct exchange *ex, const struct gw_fields *trailers)
     struct gw_stream *up = ex->client != NULL ? &ex->client->stream : NULL;
 
     if (ex->state == EX_TUNNEL) {
+        assert(up != NULL);
         up->ops->send_end(up, NULL);
     } else if (ex->body_mode == BODY_GATHERING) {
         ex->body_mode = BODY_GATHERED;

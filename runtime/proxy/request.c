@@ -45,7 +45,7 @@ static void client_behind_proxies(struct exchange *ex)
     if (!gw_fields_get(&ex->pub.request.fields, gw_field_name(GW_FIELD_X_FORWARDED_FOR), &list))
         return;
     while (list.len > 0) {
-        struct gw_str item = list;
+        struct gw_str item;
         size_t from = list.len;
         while (from > 0 && list.data[from - 1] != ',')
             from--;

@@ -9,15 +9,21 @@
  * by less than this is not short. */
 #define TOKEN_SLACK 1e-9
 #define LIFE_MS_MAX 1e15
+/* Dropping a full bucket and making it anew costs ten times as much as changing it: one that is
+ * in use stays. */
+#define LIFE_MS_MIN 10000
 
-/* When the bucket is full again it says the same as no bucket, so that is when it goes. */
+/* When the bucket is full again it says the same as no bucket, so it goes some time after. */
 static uint64_t bucket_expires(const struct gw_dict_take *take, double tokens, uint64_t now_ms)
 {
     double ms = ceil((take->burst - tokens) / take->rate * 1000);
 
     if (!(ms < LIFE_MS_MAX)) /* also rate 0: never full */
         return 0;
-    return now_ms + (uint64_t)ms + 1;
+    if (ms < LIFE_MS_MIN)
+        ms = LIFE_MS_MIN;
+    /* A moment that stays the same for a second is written once. */
+    return (now_ms + (uint64_t)ms + 1000) / 1000 * 1000;
 }
 
 static double bucket_tokens(const struct gw_entry *entry, const struct gw_bucket_value *bucket,

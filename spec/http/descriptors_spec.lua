@@ -210,7 +210,7 @@ routes:
       conns[i] = client:connect()
       conns[i]:write("GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
     end
-    for round = 1, 3 do
+    for _ = 1, 3 do
       for _, conn in ipairs(conns) do
         conn:write("x")
       end

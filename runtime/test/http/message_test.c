@@ -121,9 +121,26 @@ static void statuses_have_reasons(void **state)
     assert_string_equal(gw_status_reason(299), "");
 }
 
+static void judges_each_byte_of_a_value_wherever_it_stands(void **state)
+{
+    char value[20];
+
+    for (size_t at = 0; at < sizeof(value); at++)
+        for (int byte = 0; byte < 256; byte++) {
+            bool good = (byte >= 0x20 && byte != 0x7f) || byte == '\t';
+            memset(value, 'x', sizeof(value));
+            value[at] = (char)byte;
+            assert_int_equal(gw_field_value_valid(gw_str(value, sizeof(value))), good);
+            value[(at + 3) % sizeof(value)] = '\t';
+            value[at] = (char)byte;
+            assert_int_equal(gw_field_value_valid(gw_str(value, sizeof(value))), good);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(judges_each_byte_of_a_value_wherever_it_stands),
         cmocka_unit_test(every_known_name_is_found_in_any_case),
         cmocka_unit_test(nothing_else_is_taken_for_a_known_name),
         cmocka_unit_test(methods_are_told_by_exact_case),

@@ -370,7 +370,7 @@ static void every_byte_comes_back(void **state)
         assert_int_equal(gw_dict_hit(dict, KEY("hit"), T0, &hit), GW_OK);
     assert_int_equal(gw_dict_take(dict, KEY("take"), T0, &take), GW_OK);
     check(dict);
-    assert_int_equal(gw_dict_flush_expired(dict, T0 + 2000, 0, &count), GW_OK);
+    assert_int_equal(gw_dict_flush_expired(dict, T0 + 12000, 0, &count), GW_OK);
     assert_int_equal(count, 2);
     assert_int_equal(used(dict), empty);
     fill_numbered(dict, 0, 2000, 0);
