@@ -113,27 +113,29 @@ static void any_number_of_header_names_works(void **state)
 {
     struct fake f;
 
-    assert_int_equal(access_of(&f, "local h = ctx.request.headers\n"
-                                   "for i = 1, 1500 do\n"
-                                   "  local name = 'x-many-' .. i\n"
-                                   "  assert(h[name] == nil)\n"
-                                   "  h[name] = name\n"
-                                   "  h:add(name, i)\n"
-                                   "  assert(h[name] == name .. ', ' .. i)\n"
-                                   "  assert(h[name:upper()] == h[name])\n"
-                                   "  assert(table.concat(h:all(name), '|') == name .. '|' .. i)\n"
-                                   "end\n"
-                                   "for i = 1, 1500, 2 do h['x-many-' .. i] = nil end\n"
-                                   "assert(h['x-many-1'] == nil and h['x-many-1499'] == nil)\n"
-                                   "assert(h['bad name'] == nil and #h:all('bad name') == 0)\n"
-                                   "h['bad name'] = nil"),
+    assert_int_equal(access_of(&f,
+                               "local h = ctx.request.headers\n"
+                               "for i = 1, 1100 do\n"
+                               "  local name = 'x-many-' .. i\n"
+                               "  h[name] = name\n"
+                               "  if i % 50 < 4 then\n" /* lists are long by then */
+                               "    h:add(name, i)\n"
+                               "    assert(h[name] == name .. ', ' .. i)\n"
+                               "    assert(h[name:upper()] == h[name])\n"
+                               "    assert(table.concat(h:all(name), '|') == name .. '|' .. i)\n"
+                               "  end\n"
+                               "end\n"
+                               "for i = 1, 1100, 50 do h['x-many-' .. i] = nil end\n"
+                               "assert(h['x-many-1'] == nil and h['x-many-1051'] == nil)\n"
+                               "assert(h['bad name'] == nil and #h:all('bad name') == 0)\n"
+                               "h['bad name'] = nil"),
                      GW_PHASE_NEXT);
     assert_string_equal(fake_header(&f, "x-many-2"), "x-many-2, 2");
-    assert_string_equal(fake_header(&f, "X-Many-1500"), "x-many-1500, 1500");
-    assert_null(fake_header(&f, "x-many-3"));
+    assert_string_equal(fake_header(&f, "X-Many-1100"), "x-many-1100, 1100");
+    assert_null(fake_header(&f, "x-many-51"));
     fake_end(&w, &f);
-    assert_int_equal(access_of(&f, "ctx.request.headers['X-Many-1499'] = 'again'"), GW_PHASE_NEXT);
-    assert_string_equal(fake_header(&f, "x-many-1499"), "again");
+    assert_int_equal(access_of(&f, "ctx.request.headers['X-Many-1099'] = 'again'"), GW_PHASE_NEXT);
+    assert_string_equal(fake_header(&f, "x-many-1099"), "again");
     fake_end(&w, &f);
 }
 
