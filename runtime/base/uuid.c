@@ -5,14 +5,12 @@
 #include "base/crypto.h"
 
 /* Two hex digits for each byte: formatting is half of the time that an id costs. */
+/* clang-format off */
 #define H1(x, y) #x #y
 #define H16(x)                                                                                     \
-    H1(x, 0)                                                                                       \
-    H1(x, 1)                                                                                       \
-    H1(x, 2)                                                                                       \
-    H1(x, 3)                                                                                       \
-    H1(x, 4) H1(x, 5) H1(x, 6) H1(x, 7) H1(x, 8) H1(x, 9) H1(x, a) H1(x, b) H1(x, c) H1(x, d)      \
-        H1(x, e) H1(x, f)
+    H1(x, 0) H1(x, 1) H1(x, 2) H1(x, 3) H1(x, 4) H1(x, 5) H1(x, 6) H1(x, 7)                        \
+    H1(x, 8) H1(x, 9) H1(x, a) H1(x, b) H1(x, c) H1(x, d) H1(x, e) H1(x, f)
+/* clang-format on */
 static const char pairs[] = H16(0) H16(1) H16(2) H16(3) H16(4) H16(5) H16(6) H16(7) H16(8) H16(9)
     H16(a) H16(b) H16(c) H16(d) H16(e) H16(f);
 
