@@ -116,13 +116,10 @@ struct gw_h1_server {
     bool refused : 1;
     bool half_closed : 1;
     bool draining : 1;
-    bool again : 1;
-    bool raw : 1;
     bool unix_peer : 1;
     bool yields : 1;      /* send_file goes on in the next turn */
     bool awaits_room : 1; /* send_file found the socket full */
     bool counted : 1;     /* the user's */
-    bool proxied : 1;     /* PROXY protocol was read */
 };
 
 /* Takes `fd` and one `limits` reference is the user's matter. The struct is ours. */
@@ -130,6 +127,8 @@ struct gw_h1_server *gw_h1_server_new(struct gw_h1 *h1, int fd,
                                       const struct gw_h1_server_user *user,
                                       struct gw_h1_limits *limits, const struct sockaddr *peer,
                                       void *user_data);
+/* The answer to this request is the last: what may follow it on the wire is not to be read. */
+void gw_h1_server_last(struct gw_h1_server *server);
 /* Says Connection: close with the next answer; closes at once when idle. */
 void gw_h1_server_drain(struct gw_h1_server *server);
 /* Until the answer has left: the times and sizes of this request's route. Lent. */
@@ -174,7 +173,6 @@ struct gw_h1_client {
     bool got_bytes : 1;    /* any byte of an answer */
     bool reused : 1;
     bool reusable : 1; /* after on_end */
-    bool raw : 1;
     bool asked_upgrade : 1;
     bool connected : 1;
 };

@@ -296,7 +296,6 @@ static size_t consume_proxy(struct gw_h1_server *s, struct gw_str data)
         s->port = gw_address_port((struct sockaddr *)&info.source);
         s->unix_peer = info.source.ss_family == AF_UNIX;
     }
-    s->proxied = true;
     s->state = SV_IDLE;
     set_timer(s, s->limits->header_timeout_ms);
     if (!s->user->on_peer(s))
@@ -936,6 +935,11 @@ void gw_h1_server_refuse(struct gw_h1_server *s)
 bool gw_h1_server_idle(const struct gw_h1_server *server)
 {
     return server->state == SV_IDLE || server->state == SV_PROXY;
+}
+
+void gw_h1_server_last(struct gw_h1_server *server)
+{
+    server->keep_alive = false;
 }
 
 void gw_h1_server_drain(struct gw_h1_server *server)

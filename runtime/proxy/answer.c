@@ -26,7 +26,6 @@ struct gw_answer *gw_exchange_answer(struct gw_exchange *exchange, uint16_t stat
     ex->answer.status = status;
     gw_fields_init(&ex->answer.fields, &exchange->arena);
     ex->answer.body = gw_arena_dup(&exchange->arena, body);
-    ex->has_answer = true;
     return &ex->answer;
 }
 
@@ -129,7 +128,6 @@ bool answer_filter_head(struct exchange *ex)
 
     if (!ex->filtered) {
         ex->filtered = true;
-        ex->has_answer = false;
         rc = exchange_phase(ex, GW_PHASE_HEADER_FILTER);
     }
     if (rc == GW_PHASE_NEXT && note_body_filter(ex))
@@ -184,7 +182,7 @@ void answer_send(struct exchange *ex)
     }
     /* Too late is too late: what is still missing of the request is not waited for. */
     if (response->status == 408)
-        ex->server->keep_alive = false;
+        gw_h1_server_last(ex->server);
     ex->head_sent = true;
     down->ops->send_response(down, response);
     if (ex->filters_body)
@@ -207,7 +205,6 @@ void answer_respond(struct exchange *ex)
     ex->answer.status = (uint16_t)route->status;
     ex->answer.body = gw_ref_str(conf, route->body);
     gw_fields_init(&ex->answer.fields, &ex->pub.arena);
-    ex->has_answer = true;
     for (uint32_t i = 0; i < route->headers.len; i++)
         gw_fields_add(&ex->answer.fields, gw_ref_str(conf, rows[i].name),
                       gw_ref_str(conf, rows[i].value));

@@ -188,24 +188,36 @@ enum gw_phase_rc exchange_phase(struct exchange *ex, enum gw_phase phase)
 
     if ((phases & 1u << phase) == 0 || hooks == NULL)
         return GW_PHASE_NEXT;
-    ex->in_phase = true;
     rc = hooks->run(hooks->self, &ex->pub, phase);
-    ex->in_phase = false;
     if (rc == GW_PHASE_WAIT)
         ex->waiting_phase = (int8_t)phase;
     return rc;
 }
 
 /* What stands in the route wins over the listener's. */
+void exchange_limits(struct exchange *ex)
+{
+    const struct gw_conf_limits *wide = &ex->pub.listener->limits;
+    struct gw_conf_limits *nearest;
+
+    ex->limits = wide;
+    if (ex->pub.route == NULL || ex->pub.route->limits.given == 0)
+        return;
+    nearest = gw_arena_alloc(&ex->pub.arena, sizeof(*nearest));
+    gw_conf_limits_nearest(wide, &ex->pub.route->limits, nearest);
+    ex->limits = nearest;
+}
+
+/* Anew for each match: a request that was routed again keeps nothing of the route before. */
 static void apply_limits(struct exchange *ex)
 {
-    const struct gw_conf_limits *own = &ex->pub.route->limits;
+    const struct gw_conf_limits *nearest;
 
-    if (own->given != 0 || ex->pub.route->buffer_response) {
-        struct gw_conf_limits *nearest = gw_arena_alloc(&ex->pub.arena, sizeof(*nearest));
+    exchange_limits(ex);
+    nearest = ex->limits;
+    gw_h1_server_limits(ex->server, ex->server->limits);
+    if (ex->pub.route->limits.given != 0 || ex->pub.route->buffer_response) {
         struct gw_h1_limits *h1 = gw_arena_alloc(&ex->pub.arena, sizeof(*h1));
-        gw_conf_limits_nearest(&ex->pub.listener->limits, own, nearest);
-        ex->limits = nearest;
         *h1 = *ex->server->limits;
         h1->body_timeout_ms = nearest->body_timeout_ms;
         h1->send_timeout_ms = nearest->send_timeout_ms;
@@ -216,8 +228,9 @@ static void apply_limits(struct exchange *ex)
                                                               : nearest->buffer_bytes_max;
         gw_h1_server_limits(ex->server, h1);
     }
-    if (ex->limits->request_timeout_ms > 0)
-        ex->total_due_ms = ex->pub.began_us / 1000 + ex->limits->request_timeout_ms;
+    ex->total_due_ms = nearest->request_timeout_ms > 0
+                           ? ex->pub.began_us / 1000 + nearest->request_timeout_ms
+                           : GW_NEVER;
     exchange_timer(ex);
 }
 
@@ -372,7 +385,7 @@ static void on_request(struct gw_h1_server *server, struct gw_stream_request *in
     ex->body_mode = ex->pub.request.has_body ? BODY_HELD : BODY_NONE;
     if (status != 0) {
         ex->pub.error = why;
-        server->keep_alive = false; /* who says one ambiguous thing may have said two */
+        gw_h1_server_last(server); /* who says one ambiguous thing may have said two */
         answer_problem(ex, status, why);
         answer_send(ex);
         return;

@@ -55,17 +55,14 @@ struct exchange {
     uint8_t body_mode;
     uint8_t reroutes;
     int8_t waiting_phase; /* enum gw_phase, or -1 */
-    bool in_phase : 1;
     bool detached : 1;
     bool head_sent : 1;
     bool filtered : 1; /* HEADER_FILTER has run for this answer */
     bool filters_body : 1;
     bool forwarded : 1;   /* our own fields are in the request */
     bool replay_lost : 1; /* body bytes went that we no longer have */
-    bool any_body_sent : 1;
-    bool fresh_only : 1; /* a reused connection died: the next must be new */
+    bool fresh_only : 1;  /* a reused connection died: the next must be new */
     bool finished : 1;
-    bool asked_body : 1;
     bool upgrade_wanted : 1;
 
     struct gw_timer timer;
@@ -88,7 +85,6 @@ struct exchange {
     void *body_arg;
 
     struct gw_answer answer;
-    bool has_answer;
     struct gw_buf filter_out;
     struct gw_decoder *decoder; /* takes the coding off for body_filter; NULL: none */
 
@@ -110,6 +106,8 @@ void exchange_run(struct exchange *ex);                    /* goes on with the s
 void exchange_finish(struct exchange *ex);                 /* the answer has left, or never will */
 void exchange_abort(struct exchange *ex, const char *why); /* cuts the client's answer */
 enum gw_phase_rc exchange_phase(struct exchange *ex, enum gw_phase phase);
+/* Sets ex->limits from listener and route. */
+void exchange_limits(struct exchange *ex);
 uint32_t exchange_phases(const struct exchange *ex);
 void exchange_timer(struct exchange *ex);
 

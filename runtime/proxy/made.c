@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "conf/limits.h"
 #include "proxy/exchange_private.h"
 
 void gw_made_join(struct gw_exchange *exchange, struct gw_generation *generation)
@@ -14,18 +13,13 @@ void gw_made_join(struct gw_exchange *exchange, struct gw_generation *generation
     exchange->listener = GW_ITEMS(conf, conf->listeners, struct gw_conf_listener);
     exchange->route = NULL;
     exchange->route_index = GW_NONE;
-    ex->limits = &exchange->listener->limits;
     ex->row = NULL;
-    if (conf->routes.len == 0)
-        return;
-    exchange->route = GW_ITEMS(conf, conf->routes, struct gw_conf_route);
-    exchange->route_index = 0;
-    if (exchange->route->limits.given != 0) {
-        struct gw_conf_limits *nearest = gw_arena_alloc(&exchange->arena, sizeof(*nearest));
-        gw_conf_limits_nearest(&exchange->listener->limits, &exchange->route->limits, nearest);
-        ex->limits = nearest;
+    if (conf->routes.len > 0) {
+        exchange->route = GW_ITEMS(conf, conf->routes, struct gw_conf_route);
+        exchange->route_index = 0;
     }
-    if (exchange->route->upstream != GW_NONE)
+    exchange_limits(ex);
+    if (exchange->route != NULL && exchange->route->upstream != GW_NONE)
         ex->row =
             &GW_ITEMS(conf, conf->upstreams, struct gw_conf_upstream)[exchange->route->upstream];
 }

@@ -88,7 +88,6 @@ static void send_request(struct exchange *ex)
     stream->ops->send_request(stream, &out);
     if (gw_buf_len(&ex->body) > 0)
         stream->ops->send_body(stream, gw_buf_str(&ex->body));
-    ex->any_body_sent = ex->any_body_sent || gw_buf_len(&ex->body) > 0;
     switch ((enum gw_body_mode)ex->body_mode) {
     case BODY_HELD:
         ex->body_mode = BODY_STREAMING;
@@ -368,7 +367,6 @@ void relay_client_body(struct exchange *ex, struct gw_str piece)
         gather(ex, piece);
     } else if (ex->body_mode == BODY_STREAMING) {
         keep_for_replay(ex, piece);
-        ex->any_body_sent = true;
         if (up != NULL)
             up->ops->send_body(up, piece);
     }

@@ -61,8 +61,6 @@ enum gw_lib_id {
     GW_LIB_CRYPTO,
     GW_LIB_METRICS,
     GW_LIB_REGEX,
-    GW_LIB_ENV,
-    GW_LIB_SOCKET,
     GW_LIB_SPEC,
     GW_LIB_LOGFILE,
     GW_LIB_IDS = 32
