@@ -237,7 +237,7 @@ describe("runtime/", function()
 end)
 
 describe("every file", function()
-  local files = find(". -type f ! -path './.git/*' ! -path './build*' ! -path './.cache/*'"
+  local files = find(". -type f ! -path './.git' ! -path './.git/*' ! -path './build*' ! -path './.cache/*'"
     .. " ! -path '*/run/*' ! -path './runtime/fuzz/corpus/*'")
 
   it("names no machine and no tool that it was written with", function()
