@@ -190,7 +190,7 @@ for line in open(sys.argv[1]):
       end
       file:close()
 
-      local valid, out, err = kit.run("python3", { "-c", VALIDATE, dir .. "/cases" }, { stdin = schema })
+      local valid, out, err = kit.run("/usr/bin/python3", { "-c", VALIDATE, dir .. "/cases" }, { stdin = schema })
 
       assert.equal(0, code)
       assert.equal(0, valid, err)
