@@ -17,4 +17,8 @@
 /* New connections of one listener and turn. */
 #define GW_ACCEPTS_PER_TURN 64
 
+/* `workers:` at most: of the 64 places in shared memory, successors of those that drain need some.
+ */
+#define GW_WORKERS_MAX 48
+
 #endif

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "cli/command.h"
 #include "process/master.h"
 #include "proxy/exchange.h"
@@ -104,7 +105,7 @@ int gw_cmd_dev(const struct gw_args *args)
                                         .wrap = wrap};
     struct gw_err err;
 
-    if (gw_args_number(args, "workers", 1, 48, &options.workers, &err) != GW_OK)
+    if (gw_args_number(args, "workers", 1, GW_WORKERS_MAX, &options.workers, &err) != GW_OK)
         return gw_cli_misused("dev", "%s", err.text);
     return gw_master_run(&options);
 }

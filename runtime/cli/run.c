@@ -1,3 +1,4 @@
+#include "base/limits.h"
 #include "cli/command.h"
 #include "process/master.h"
 
@@ -8,7 +9,7 @@ int gw_cmd_run(const struct gw_args *args)
                                         .test = gw_args_has(args, "test")};
     struct gw_err err;
 
-    if (gw_args_number(args, "workers", 1, 48, &options.workers, &err) != GW_OK)
+    if (gw_args_number(args, "workers", 1, GW_WORKERS_MAX, &options.workers, &err) != GW_OK)
         return gw_cli_misused("run", "%s", err.text);
     return gw_master_run(&options);
 }

@@ -13,7 +13,7 @@
 #include "conf/rows.h"
 #include "conf/yaml.h"
 
-#define FILES_MAX 10000
+#define FILES_MAX 100001
 #define FILE_SEED 0x66696c65ULL
 #define INCLUDE_DEPTH_MAX 16
 #define ALL_BYTES_MAX ((size_t)64 << 20)
@@ -21,8 +21,10 @@
 struct merge {
     struct gw_files *files;
     struct gw_node *root;
-    struct gw_names keys[64]; /* by row of the root table: the keys of merged maps */
-    bool unfit;               /* a file could not be read to its end */
+    struct gw_names keys[64];        /* by row of the root table: the keys of merged maps */
+    struct gw_names inodes;          /* of the files that were read: device and inode to index */
+    struct gw_str dir, dir_absolute; /* of the file before: files of one folder come together */
+    bool unfit;                      /* a file could not be read to its end */
 };
 
 /* What is being included, from where. */
@@ -57,16 +59,21 @@ static struct gw_str base_of(struct gw_str name)
 
 /* The folder is made absolute, the file itself is not: where it is a link into another
  * folder (as Kubernetes makes them), its neighbours are still those beside the link. */
-static void place(struct gw_files *files, struct gw_file *file)
+static void place(struct merge *m, struct gw_file *file)
 {
-    struct gw_str dir = gw_arena_dup(files->arena, dir_of(file->name));
-    struct gw_str base = base_of(file->name);
-    char *absolute = realpath(dir.data, NULL);
+    struct gw_arena *arena = m->files->arena;
+    struct gw_str dir = dir_of(file->name), base = base_of(file->name);
 
-    file->dir = gw_arena_dup(files->arena, absolute == NULL ? dir : gw_str_c(absolute));
-    file->path = gw_arena_printf(files->arena, "%.*s%s%.*s", GW_STR_ARG(file->dir),
+    if (m->dir.data == NULL || !gw_str_eq(dir, m->dir)) {
+        char *absolute;
+        m->dir = gw_arena_dup(arena, dir);
+        absolute = realpath(m->dir.data, NULL);
+        m->dir_absolute = absolute == NULL ? m->dir : gw_arena_dup(arena, gw_str_c(absolute));
+        free(absolute);
+    }
+    file->dir = m->dir_absolute;
+    file->path = gw_arena_printf(arena, "%.*s%s%.*s", GW_STR_ARG(file->dir),
                                  file->dir.len == 1 ? "" : "/", GW_STR_ARG(base));
-    free(absolute);
 }
 
 /* ---- reading ---- */
@@ -129,16 +136,18 @@ static bool is_ancestor(const struct gw_files *files, uint32_t file, uint32_t fr
 /* Was it read before? Then there is nothing to do, or, when it includes itself by name, a fault. */
 static bool known(struct merge *m, const struct request *request, const struct gw_file *file)
 {
-    const struct gw_files *files = m->files;
+    const uint64_t inode[2] = {file->dev, file->ino};
+    struct gw_str key;
+    uint32_t there;
 
-    for (uint32_t i = 0; i < files->count; i++) {
-        if (files->items[i].dev != file->dev || files->items[i].ino != file->ino || file->ino == 0)
-            continue;
-        if (!request->found && is_ancestor(files, i, request->parent))
-            fault(m, request, request->name, "includes itself");
-        return true;
-    }
-    return false;
+    if (file->ino == 0) /* its text was given */
+        return false;
+    key = gw_arena_dup(m->files->arena, gw_str((const char *)inode, sizeof(inode)));
+    if (gw_names_add(&m->inodes, key, m->files->count, &there))
+        return false;
+    if (!request->found && is_ancestor(m->files, there, request->parent))
+        fault(m, request, request->name, "includes itself");
+    return true;
 }
 
 static uint32_t register_file(struct gw_files *files, struct gw_file *file)
@@ -416,14 +425,14 @@ static void read_file(struct merge *m, const struct request *request, struct gw_
     if (why == NULL && known(m, request, &file))
         goto done;
     if (why == NULL && (files->count == FILES_MAX || request->depth > INCLUDE_DEPTH_MAX))
-        why = request->depth > INCLUDE_DEPTH_MAX ? "included too deep" : "more than 10000 files";
+        why = request->depth > INCLUDE_DEPTH_MAX ? "included too deep" : "more than 100001 files";
     if (why == NULL && given.data == NULL && size > GW_YAML_FILE_BYTES_MAX)
         why = "the file is too large";
     if (why != NULL && request->parent != GW_NONE) {
         fault(m, request, request->name, why);
         goto done;
     }
-    place(files, &file);
+    place(m, &file);
     index = register_file(files, &file);
     if (why == NULL && given.data == NULL) {
         why = slurp(fd, size, &buf);
@@ -451,6 +460,7 @@ enum gw_rc gw_files_read(struct gw_files *files, const char *path, struct gw_str
     read_file(&m, &request, text);
     for (size_t i = 0; i < sizeof(m.keys) / sizeof(m.keys[0]); i++)
         gw_names_fini(&m.keys[i]);
+    gw_names_fini(&m.inodes);
     if (m.root == NULL) {
         m.root = gw_node_new_map(files->arena);
         m.root->where = (struct gw_where){0, 1, 1};

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "conf/address.h"
 #include "conf/rows.h"
@@ -286,8 +287,8 @@ static const struct gw_row rows[] = {
      CONF(workers),
      .otherwise = "auto",
      .min = 1,
-     .max = 1024,
-     .doc = "Processes that serve. auto: one for each core."},
+     .max = GW_WORKERS_MAX,
+     .doc = "Processes that serve. auto: one for each core, 48 at most."},
     {.key = "user",
      .type = &gw_type_string,
      CONF(user),

@@ -94,20 +94,48 @@ static int compare(const void *a, const void *b)
     return order != 0 ? order : (left->hash > right->hash) - (left->hash < right->hash);
 }
 
-static struct side side_make(const struct gw_conf *conf, const struct kind *kind)
+static struct gw_ref array_of(const struct gw_conf *conf, const struct kind *kind)
 {
-    struct gw_ref ref = *(const struct gw_ref *)((const char *)conf + kind->array);
-    struct side side = {NULL, ref.len};
+    return *(const struct gw_ref *)((const char *)conf + kind->array);
+}
 
-    if (ref.len == 0)
+static bool same(struct item a, struct item b)
+{
+    return a.hash == b.hash && compare_names(&a, &b) == 0;
+}
+
+/* Items [from, to) of a conf. */
+static struct side side_make(const struct gw_conf *conf, const struct kind *kind, uint32_t from,
+                             uint32_t to)
+{
+    struct side side = {NULL, to - from};
+
+    if (side.count == 0)
         return side;
-    side.items = calloc(ref.len, sizeof(*side.items));
+    side.items = calloc(side.count, sizeof(*side.items));
     if (side.items == NULL)
         abort();
-    for (uint32_t i = 0; i < ref.len; i++)
-        side.items[i] = kind->item(conf, i);
+    for (uint32_t i = 0; i < side.count; i++)
+        side.items[i] = kind->item(conf, from + i);
     qsort(side.items, side.count, sizeof(*side.items), compare);
     return side;
+}
+
+/* What may differ: most reloads change a few of many things, and what stands equal at both ends
+ * need not be sorted. */
+static void sides_make(const struct gw_conf *from, const struct gw_conf *to,
+                       const struct kind *kind, struct side *old, struct side *new)
+{
+    uint32_t olds = array_of(from, kind).len, news = array_of(to, kind).len;
+    uint32_t at = 0, most = olds < news ? olds : news, end = 0;
+
+    while (at < most && same(kind->item(from, at), kind->item(to, at)))
+        at++;
+    while (end < most - at &&
+           same(kind->item(from, olds - end - 1), kind->item(to, news - end - 1)))
+        end++;
+    *old = side_make(from, kind, at, olds - end);
+    *new = side_make(to, kind, at, news - end);
 }
 
 enum change { ADDED, CHANGED, REMOVED, CHANGES };
@@ -145,7 +173,8 @@ uint32_t gw_changes_json(struct gw_json_writer *writer, const struct gw_conf *fr
 
     gw_json_object(writer);
     for (size_t k = 0; k < KINDS; k++) {
-        struct side old = side_make(from, &kinds[k]), new = side_make(to, &kinds[k]);
+        struct side old, new;
+        sides_make(from, to, &kinds[k], &old, &new);
         gw_json_key(writer, kinds[k].name);
         gw_json_object(writer);
         for (enum change what = ADDED; what < CHANGES; what++) {
@@ -168,7 +197,8 @@ void gw_changes_text(struct gw_buf *out, const struct gw_conf *from, const struc
     bool any = false;
 
     for (size_t k = 0; k < KINDS; k++) {
-        struct side old = side_make(from, &kinds[k]), new = side_make(to, &kinds[k]);
+        struct side old, new;
+        sides_make(from, to, &kinds[k], &old, &new);
         bool named = false;
         for (enum change what = ADDED; what < CHANGES; what++) {
             uint32_t count = merge(&old, &new, what, NULL);

@@ -104,7 +104,9 @@ static void on_signal(void *arg, int signo)
         gw_children_reap(master);
         break;
     case SIGHUP:
-        if (master->ready && !master->stopping)
+        if (!master->ready)
+            master->hup = true; /* what was read so far may be older than the signal */
+        else if (!master->stopping)
             gw_reload_start(master, 0);
         break;
     case SIGUSR1:
@@ -246,6 +248,8 @@ void gw_master_all_ready(struct gw_master *master)
             (unsigned long long)(gw_time_mono_ms() - master->started_ms));
     gw_buf_fini(&where);
     gw_notify_ready("serving");
+    if (master->hup)
+        gw_reload_start(master, 0);
 }
 
 static enum gw_rc shared_make(struct gw_master *master, struct gw_err *err)

@@ -13,7 +13,6 @@
 #include "shm/shared.h"
 
 #define GW_NUMBERS_MAX GW_SHARED_WORKERS_MAX /* workers alive, those that drain included */
-#define GW_WORKERS_MAX 48                    /* `workers:` at most: leaves room for successors */
 
 enum gw_child_state { GW_CHILD_STARTING, GW_CHILD_SERVING, GW_CHILD_DRAINING };
 
@@ -107,6 +106,7 @@ struct gw_master {
     uint64_t started_real_ms;
     bool ready;
     bool stopping;
+    bool hup; /* SIGHUP came while it started */
     int exit_code;
 
     int lock_fd;

@@ -3,6 +3,7 @@
 #include "process/worker_private.h"
 
 #include "base/log.h"
+#include "base/time.h"
 
 #define SLICE_US 1500  /* a turn may take 2 ms in all */
 #define FLUSH_EVERY 32 /* generations: they leave about 3 KiB of machine code each */
@@ -107,14 +108,26 @@ void gw_worker_abort(struct gw_worker *worker)
     forget_change(worker);
 }
 
+/* One slice. What is over within it leaves the rest of the time to what follows. */
+static enum gw_rc step(struct gw_change *change, struct gw_err *err)
+{
+    uint64_t until = gw_time_mono_us() + SLICE_US, now;
+    enum gw_rc rc = gw_proxy_prepare_step(change->generation, SLICE_US, err);
+
+    if (rc != GW_OK || change->script == NULL)
+        return rc;
+    now = gw_time_mono_us();
+    return now < until ? gw_script_prepare_step(change->script, (uint32_t)(until - now), err)
+                       : GW_AGAIN;
+}
+
 enum gw_rc gw_worker_first(struct gw_worker *worker, int image_fd, struct gw_err *err)
 {
     enum gw_rc rc = begin(worker, image_fd, err);
 
     if (rc != GW_OK)
         return rc;
-    while (worker->change.script != NULL &&
-           (rc = gw_script_prepare_step(worker->change.script, SLICE_US, err)) == GW_AGAIN)
+    while ((rc = step(&worker->change, err)) == GW_AGAIN)
         continue;
     if (rc != GW_OK) {
         gw_worker_abort(worker);
@@ -145,10 +158,8 @@ static void on_slice(struct gw_timer *timer)
     struct gw_change *change = &worker->change;
     uint32_t number = change->number;
     struct gw_err err;
-    enum gw_rc rc = GW_OK;
+    enum gw_rc rc = step(change, &err);
 
-    if (change->script != NULL)
-        rc = gw_script_prepare_step(change->script, SLICE_US, &err);
     if (rc == GW_AGAIN) {
         gw_timer_set(worker->loop, timer, gw_loop_now_ms(worker->loop) + 1);
         return;

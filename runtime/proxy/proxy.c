@@ -9,14 +9,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/time.h"
 #include "proxy/exchange_private.h"
 #include "route/match.h"
 
 #define ACCEPT_PAUSE_MS 100 /* after descriptors ran out */
+#define STEPS_A_LOOK 16     /* upstreams that are made between two looks at the clock */
 #define MEMORY_LOOK_MS 20
 #define MEMORY_TRIM_MS 1000
+
+static void index_free(struct gw_upstream_index *index);
 
 /* ---- generations ---- */
 
@@ -32,6 +37,7 @@ static void generation_free(struct gw_generation *generation)
     for (uint32_t i = 0; i < generation->conf->upstreams.len; i++)
         gw_upstream_unref(generation->upstreams[i]);
     free(generation->upstreams);
+    index_free(generation->before);
     generation->upstreams = NULL;
     generation->matcher = NULL;
     generation->proxy->on_free(generation->proxy->on_free_arg, generation);
@@ -45,24 +51,119 @@ void generation_unref(struct gw_generation *generation)
         generation_free(generation);
 }
 
-static struct gw_upstream *upstream_before(struct gw_proxy *proxy, struct gw_str name)
-{
-    struct gw_generation *current = proxy->current;
+/* ---- preparing one ---- */
 
+/* The upstreams of the generation before, by name. */
+struct gw_upstream_index {
+    const struct gw_generation *of;
+    uint32_t *slots; /* index + 1, 0: free */
+    uint32_t size;   /* a power of two, at least half are free */
+    uint32_t count;  /* how many are in it */
+};
+
+static struct gw_upstream_index *index_new(const struct gw_generation *of)
+{
+    struct gw_upstream_index *index = calloc(1, sizeof(*index));
+
+    if (index == NULL)
+        abort();
+    index->of = of;
+    for (index->size = 2; index->size < of->conf->upstreams.len * 2;)
+        index->size *= 2;
+    index->slots = calloc(index->size, sizeof(*index->slots));
+    if (index->slots == NULL)
+        abort();
+    return index;
+}
+
+static void index_free(struct gw_upstream_index *index)
+{
+    if (index != NULL)
+        free(index->slots);
+    free(index);
+}
+
+static uint32_t *index_slot(const struct gw_upstream_index *index, struct gw_str name)
+{
+    uint32_t at = (uint32_t)gw_hash(name.data, name.len, 0) & (index->size - 1);
+
+    while (index->slots[at] != 0 &&
+           !gw_str_eq(gw_upstream_name(index->of->upstreams[index->slots[at] - 1]), name))
+        at = (at + 1) & (index->size - 1);
+    return &index->slots[at];
+}
+
+/* False: the index has to grow first, by one more of the generation before. Most reloads leave
+ * an upstream at its place; then no index is made. */
+static bool upstream_before(struct gw_generation *generation, struct gw_str name,
+                            struct gw_upstream **out)
+{
+    const struct gw_generation *current = generation->proxy->current;
+    uint32_t at = generation->upstreams_made;
+    struct gw_upstream_index *index = generation->before;
+    uint32_t *slot;
+
+    *out = NULL;
     if (current == NULL)
-        return NULL;
-    for (uint32_t i = 0; i < current->conf->upstreams.len; i++)
-        if (gw_str_eq(gw_upstream_name(current->upstreams[i]), name))
-            return current->upstreams[i];
-    return NULL;
+        return true;
+    if (at < current->conf->upstreams.len &&
+        gw_str_eq(gw_upstream_name(current->upstreams[at]), name)) {
+        *out = current->upstreams[at];
+        return true;
+    }
+    if (index == NULL)
+        index = generation->before = index_new(current);
+    if (index->count < current->conf->upstreams.len) {
+        *index_slot(index, gw_upstream_name(current->upstreams[index->count])) = index->count + 1;
+        index->count++;
+        return false;
+    }
+    slot = index_slot(index, name);
+    if (*slot != 0)
+        *out = current->upstreams[*slot - 1];
+    return true;
+}
+
+static enum gw_rc upstream_step(struct gw_generation *generation, struct gw_err *err)
+{
+    const struct gw_conf *conf = generation->conf;
+    uint32_t at = generation->upstreams_made;
+    const struct gw_conf_upstream *row =
+        &GW_ITEMS(conf, conf->upstreams, struct gw_conf_upstream)[at];
+    struct gw_upstream *before;
+    enum gw_rc rc;
+
+    if (!upstream_before(generation, gw_ref_str(conf, row->name), &before))
+        return GW_OK;
+    rc = gw_upstream_new(generation->proxy->upstreams, conf, row, before,
+                         &generation->upstreams[at], err);
+    if (rc == GW_OK)
+        generation->upstreams_made++;
+    return rc;
+}
+
+enum gw_rc gw_proxy_prepare_step(struct gw_generation *generation, uint32_t slice_us,
+                                 struct gw_err *err)
+{
+    uint64_t until = gw_time_mono_us() + slice_us;
+    uint32_t steps = 0;
+
+    while (generation->upstreams_made < generation->conf->upstreams.len) {
+        enum gw_rc rc = upstream_step(generation, err);
+        if (rc != GW_OK)
+            return rc;
+        if (++steps % STEPS_A_LOOK == 0 && gw_time_mono_us() >= until)
+            return GW_AGAIN;
+    }
+    index_free(generation->before);
+    generation->before = NULL;
+    return GW_OK;
 }
 
 enum gw_rc gw_proxy_prepare(struct gw_proxy *proxy, const struct gw_conf *conf,
                             struct gw_generation **out, struct gw_err *err)
 {
-    const struct gw_conf_upstream *rows = GW_ITEMS(conf, conf->upstreams, struct gw_conf_upstream);
     struct gw_generation *generation = calloc(1, sizeof(*generation));
-    uint32_t made = 0;
     enum gw_rc rc;
 
     if (generation == NULL)
@@ -72,21 +173,14 @@ enum gw_rc gw_proxy_prepare(struct gw_proxy *proxy, const struct gw_conf *conf,
     generation->made_ms = gw_loop_now_ms(proxy->loop);
     gw_list_init(&generation->link);
     generation->upstreams = calloc(conf->upstreams.len + 1, sizeof(struct gw_upstream *));
-    rc =
-        generation->upstreams != NULL ? gw_upstream_set_dns(proxy->upstreams, conf, err) : GW_NOMEM;
-    for (; rc == GW_OK && made < conf->upstreams.len; made += rc == GW_OK) {
-        struct gw_str name = gw_ref_str(conf, rows[made].name);
-        rc = gw_upstream_new(proxy->upstreams, conf, &rows[made], upstream_before(proxy, name),
-                             &generation->upstreams[made], err);
-    }
+    rc = generation->upstreams != NULL ? gw_upstream_set_dns(proxy->upstreams, conf, err)
+                                       : gw_err_set(err, GW_NOMEM, "out of memory");
     if (rc == GW_OK)
         rc = gw_route_matcher_new(conf, &generation->matcher, err);
     if (rc == GW_OK) {
         *out = generation;
         return GW_OK;
     }
-    while (made > 0)
-        gw_upstream_unref(generation->upstreams[--made]);
     free(generation->upstreams);
     free(generation);
     return rc;

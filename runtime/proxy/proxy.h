@@ -27,6 +27,10 @@ struct gw_generation {
     uint64_t made_ms;
     struct gw_proxy *proxy;
     struct gw_list link; /* in the proxy's list of living generations */
+
+    /* while it is prepared */
+    uint32_t upstreams_made;
+    struct gw_upstream_index *before; /* names of the generation before, or NULL: not needed yet */
 };
 
 /* `on_free` is called when a retired generation has no user left: process/ then frees the
@@ -51,9 +55,13 @@ void gw_proxy_free(struct gw_proxy *proxy);
 /* For a worker whose first plugins come with a reload: no VM is made before. */
 void gw_proxy_set_hooks(struct gw_proxy *proxy, const struct gw_hooks *hooks);
 
-/* Cheap (no regex is compiled, nothing resolved): slices are not needed. Taken: nothing. */
+/* Begins to make what a generation needs. Taken: nothing. */
 GW_MUST_CHECK enum gw_rc gw_proxy_prepare(struct gw_proxy *proxy, const struct gw_conf *conf,
                                           struct gw_generation **out, struct gw_err *err);
+/* Goes on for `slice_us`. GW_AGAIN: there is more to do; GW_OK: ready for the commit; else
+ * gw_proxy_abort() is due. */
+GW_MUST_CHECK enum gw_rc gw_proxy_prepare_step(struct gw_generation *generation, uint32_t slice_us,
+                                               struct gw_err *err);
 void gw_proxy_commit(struct gw_proxy *proxy, struct gw_generation *generation);
 /* The worker's resolver, for gw.http: see gw_upstream_set_lend_dns(). */
 struct gw_dns;

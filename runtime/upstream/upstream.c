@@ -56,8 +56,12 @@ struct gw_upstream_set {
     struct gw_h1 *h1;
     struct resolver *resolver;
     struct resolver *lent;
-    struct gw_list endpoints;
+    struct gw_list *buckets; /* of endpoints, by hash of their address */
+    uint32_t buckets_count;  /* a power of two */
+    uint32_t endpoints_count;
 };
+
+#define BUCKETS_MIN 16
 
 static void *zalloc(size_t count, size_t size)
 {
@@ -86,13 +90,21 @@ static void resolver_unref(struct resolver *resolver)
     free(resolver);
 }
 
+static void buckets_make(struct gw_upstream_set *set, uint32_t count)
+{
+    set->buckets = zalloc(count, sizeof(*set->buckets));
+    set->buckets_count = count;
+    for (uint32_t i = 0; i < count; i++)
+        gw_list_init(&set->buckets[i]);
+}
+
 enum gw_rc gw_upstream_set_new(struct gw_loop *loop, struct gw_h1 *h1, struct gw_upstream_set **out)
 {
     struct gw_upstream_set *set = zalloc(1, sizeof(*set));
 
     set->loop = loop;
     set->h1 = h1;
-    gw_list_init(&set->endpoints);
+    buckets_make(set, BUCKETS_MIN);
     *out = set;
     return GW_OK;
 }
@@ -101,9 +113,10 @@ void gw_upstream_set_free(struct gw_upstream_set *set)
 {
     if (set == NULL)
         return;
-    assert(gw_list_empty(&set->endpoints));
+    assert(set->endpoints_count == 0);
     resolver_unref(set->lent);
     resolver_unref(set->resolver);
+    free(set->buckets);
     free(set);
 }
 
@@ -147,12 +160,13 @@ void gw_upstream_set_lend_dns(struct gw_upstream_set *set,
 void gw_upstream_set_stats(const struct gw_upstream_set *set, uint64_t *open, uint64_t *idle)
 {
     *open = *idle = 0;
-    GW_LIST_EACH(pos, &set->endpoints)
-    {
-        struct gw_endpoint *endpoint = GW_CONTAINER(pos, struct gw_endpoint, link);
-        *open += endpoint->open_count;
-        *idle += endpoint->idle_count;
-    }
+    for (uint32_t i = 0; i < set->buckets_count; i++)
+        GW_LIST_EACH(pos, &set->buckets[i])
+        {
+            struct gw_endpoint *endpoint = GW_CONTAINER(pos, struct gw_endpoint, link);
+            *open += endpoint->open_count;
+            *idle += endpoint->idle_count;
+        }
 }
 
 /* ---- endpoints ---- */
@@ -167,12 +181,34 @@ static void endpoint_text(struct gw_endpoint *endpoint)
                    any->sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host, gw_address_port(any));
 }
 
+static struct gw_list *bucket_of(struct gw_upstream_set *set, const void *address, socklen_t len)
+{
+    return &set->buckets[gw_hash(address, len, 0) & (set->buckets_count - 1)];
+}
+
+static void buckets_grow(struct gw_upstream_set *set)
+{
+    struct gw_list *before = set->buckets;
+    uint32_t count = set->buckets_count;
+
+    buckets_make(set, count * 2);
+    for (uint32_t i = 0; i < count; i++)
+        GW_LIST_EACH_SAFE(pos, after, &before[i])
+        {
+            struct gw_endpoint *endpoint = GW_CONTAINER(pos, struct gw_endpoint, link);
+            gw_list_remove(pos);
+            gw_list_push_back(bucket_of(set, &endpoint->address, endpoint->address_len), pos);
+        }
+    free(before);
+}
+
 static struct gw_endpoint *endpoint_ref(struct gw_upstream_set *set, const struct sockaddr *address,
                                         socklen_t len)
 {
     struct gw_endpoint *endpoint;
+    struct gw_list *bucket = bucket_of(set, address, len);
 
-    GW_LIST_EACH(pos, &set->endpoints)
+    GW_LIST_EACH(pos, bucket)
     {
         endpoint = GW_CONTAINER(pos, struct gw_endpoint, link);
         if (endpoint->address_len == len && memcmp(&endpoint->address, address, len) == 0) {
@@ -187,7 +223,9 @@ static struct gw_endpoint *endpoint_ref(struct gw_upstream_set *set, const struc
     endpoint->address_len = len;
     gw_list_init(&endpoint->idle);
     endpoint_text(endpoint);
-    gw_list_push_back(&set->endpoints, &endpoint->link);
+    gw_list_push_back(bucket, &endpoint->link);
+    if (++set->endpoints_count > set->buckets_count)
+        buckets_grow(set);
     return endpoint;
 }
 
@@ -198,6 +236,7 @@ static void endpoint_unref(struct gw_endpoint *endpoint)
     while (!gw_list_empty(&endpoint->idle))
         gw_endpoint_close(GW_CONTAINER(endpoint->idle.next, struct gw_h1_client, link));
     gw_list_remove(&endpoint->link);
+    endpoint->set->endpoints_count--;
     free(endpoint);
 }
 

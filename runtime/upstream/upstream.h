@@ -17,7 +17,7 @@ struct gw_upstream_set; /* all of a worker */
 struct gw_upstream;
 
 struct gw_endpoint {
-    struct gw_list link; /* of the set */
+    struct gw_list link; /* in a bucket of the set */
     uint32_t refs;
     struct gw_upstream_set *set;
     struct sockaddr_storage address;

@@ -489,6 +489,30 @@ describe("SIGHUP", function()
     assert.equal(1, gateway:status().reloads)
   end)
 
+  it("that comes while the gateway starts is not forgotten", function()
+    local gateway = kit.gateway { conf = HELLO }
+    gateway:stop()
+    -- A start that takes a while: the first worker is busy with init().
+    gateway:write("plugins/slow.lua", [[
+return { name = "slow", init = function()
+  local sum = 0
+  for i = 1, 4e8 do sum = sum + i % 7 end
+  return { sum = sum }
+end, log = function() end }
+]])
+    gateway:write("gateway.yaml", 'listen: [ { name: public, address: "127.0.0.1:0" } ]\n'
+      .. "script: { cpu_budget: 20s }\nplugins: [ slow ]\n" .. HELLO)
+
+    kit.go(function() gateway:start() end)
+    kit.eventually(function() return (gateway:control("status") or {}).state == "starting" end)
+    gateway:write("gateway.yaml", 'listen: [ { name: public, address: "127.0.0.1:0" } ]\n'
+      .. (HELLO:gsub("hello\\n", "changed")))
+    gateway:signal("HUP")
+
+    gateway:wait_log("generation 2 in", 20)
+    assert.equal("changed", kit.client(gateway):get("/hello").body)
+  end)
+
   it("of a bad conf leaves a note in the log", function()
     local gateway = kit.gateway { conf = HELLO }
     gateway:write("gateway.yaml", "rotes: []\n")

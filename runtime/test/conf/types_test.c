@@ -100,7 +100,7 @@ static void refusals(void **state)
         const char *report;
     } rows[] = {
         {"workers: 0", "2:10: workers: must be at least 1"},
-        {"workers: 1025", "2:10: workers: must be at most 1024"},
+        {"workers: 49", "2:10: workers: must be at most 48"},
         {"workers: many", "2:10: workers: must be auto or an integer, not \"many\""},
         {"workers: \"2\"",
          "2:10: workers: must be auto or an integer, not a text in quotes; write 2"},
