@@ -102,7 +102,7 @@ static enum gw_rc ask(struct question *question, const struct gw_args *args,
     gw_fields_init(&question->request.fields, &question->arena);
     question->request.method = gw_str_c(method);
     question->request.method_id = gw_method_of(gw_str_c(method));
-    question->request.minor = 1;
+    question->request.major = question->request.minor = 1;
     rc = parse_url(question, args->words[has_method], err);
     for (size_t i = 0; rc == GW_OK && (line = gw_args_nth(args, "header", i)) != NULL; i++)
         rc = add_header(question, line, err);

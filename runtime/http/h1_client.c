@@ -16,7 +16,7 @@ enum { CL_FREE, CL_HEAD, CL_BODY, CL_DONE, CL_PARKED, CL_RAW, CL_CLOSED };
 
 struct gw_h1_client *gw_h1_client_of(struct gw_stream *stream)
 {
-    return GW_CONTAINER(stream, struct gw_h1_client, stream);
+    return GW_CONTAINER(stream, struct gw_h1_client, up.stream);
 }
 
 static struct gw_h1_client *client_of_pipe(struct gw_pipe *pipe)
@@ -56,30 +56,30 @@ static void client_fail(struct gw_h1_client *c, enum gw_rc rc, const char *why)
         c->on_idle_end(c);
         return;
     }
-    c->reusable = false;
+    c->up.reusable = false;
     c->state = CL_DONE;
-    c->stream.events->on_reset(&c->stream, rc, why);
+    c->up.stream.events->on_reset(&c->up.stream, rc, why);
 }
 
 /* ---- reading ---- */
 
 static void finish(struct gw_h1_client *c, struct gw_fields *trailers, bool more_follows)
 {
-    c->reusable = c->head.keep_alive && c->request_sent && !more_follows && !c->pipe.write_dead &&
-                  c->head.framing != GW_FRAMING_CLOSE && gw_buf_len(&c->pipe.out) == 0 &&
-                  !c->pipe.conn.hangup;
+    c->up.reusable = c->head.keep_alive && c->request_sent && !more_follows &&
+                     !c->pipe.write_dead && c->head.framing != GW_FRAMING_CLOSE &&
+                     gw_buf_len(&c->pipe.out) == 0 && !c->pipe.conn.hangup;
     c->state = CL_DONE;
     gw_timer_clear(&c->pipe.timer);
     gw_h1_chunked_free(c->chunk);
     c->chunk = NULL;
-    c->stream.events->on_end(&c->stream, trailers);
+    c->up.stream.events->on_end(&c->up.stream, trailers);
 }
 
 static bool informational(struct gw_h1_client *c)
 {
-    if (c->response->status >= 200)
+    if (c->up.response->status >= 200)
         return false;
-    if (c->response->status == 101) {
+    if (c->up.response->status == 101) {
         if (c->asked_upgrade && c->head.upgrade)
             return false;
         client_fail(c, GW_PROTOCOL, "upstream switched protocols without being asked");
@@ -90,8 +90,8 @@ static bool informational(struct gw_h1_client *c)
         return true;
     }
     /* 100 is between us and the upstream; others are news for the client. */
-    if (c->response->status != 100)
-        c->stream.events->on_informational(&c->stream, c->response);
+    if (c->up.response->status != 100)
+        c->up.stream.events->on_informational(&c->up.stream, c->up.response);
     return true;
 }
 
@@ -103,7 +103,7 @@ static size_t consume_head(struct gw_h1_client *c, struct gw_str data)
     enum gw_rc rc;
     struct gw_str copy;
 
-    c->got_bytes = true;
+    c->up.got_bytes = true;
     rc = gw_head_find(data, &c->limits.head, &c->seen, &len, &status);
     if (rc == GW_AGAIN)
         return 0;
@@ -112,9 +112,9 @@ static size_t consume_head(struct gw_h1_client *c, struct gw_str data)
         client_fail(c, GW_PROTOCOL, rc == GW_LIMIT ? "upstream's head is too long" : why);
         return data.len;
     }
-    copy = gw_arena_dup(c->arena, gw_str(data.data, len));
-    rc = gw_head_parse_response(copy, &c->limits.head, c->method, c->arena, c->response, &c->head,
-                                &why);
+    copy = gw_arena_dup(c->up.arena, gw_str(data.data, len));
+    rc = gw_head_parse_response(copy, &c->limits.head, c->method, c->up.arena, c->up.response,
+                                &c->head, &why);
     if (rc != GW_OK) {
         client_fail(c, GW_PROTOCOL, why);
         return data.len;
@@ -124,10 +124,10 @@ static size_t consume_head(struct gw_h1_client *c, struct gw_str data)
         return len;
     c->state = CL_BODY;
     if (c->head.framing == GW_FRAMING_LENGTH)
-        c->left = (uint64_t)c->response->length;
+        c->left = (uint64_t)c->up.response->length;
     if (c->head.framing == GW_FRAMING_CHUNKED)
         c->chunk = gw_h1_chunked_new();
-    c->stream.events->on_head(&c->stream);
+    c->up.stream.events->on_head(&c->up.stream);
     if (c->state == CL_BODY && (c->head.framing == GW_FRAMING_NONE ||
                                 (c->head.framing == GW_FRAMING_LENGTH && c->left == 0)))
         finish(c, NULL, len < data.len);
@@ -142,7 +142,7 @@ static size_t consume_chunked(struct gw_h1_client *c, struct gw_str data)
     enum gw_rc rc = gw_chunk_decode(&c->chunk->decoder, &rest, &piece, &c->chunk->lines);
 
     if (rc == GW_OK) {
-        c->stream.events->on_body(&c->stream, piece);
+        c->up.stream.events->on_body(&c->up.stream, piece);
         return data.len - rest.len;
     }
     if (rc == GW_AGAIN)
@@ -150,7 +150,7 @@ static size_t consume_chunked(struct gw_h1_client *c, struct gw_str data)
     if (rc == GW_EOF) {
         if (piece.len == 0)
             piece = gw_buf_str(&c->chunk->lines);
-        rc = gw_h1_trailers(piece, &c->limits.head, c->arena, &trailers, &why);
+        rc = gw_h1_trailers(piece, &c->limits.head, c->up.arena, &trailers, &why);
         if (rc == GW_OK) {
             finish(c, trailers, rest.len > 0);
             return data.len - rest.len;
@@ -169,7 +169,7 @@ static size_t consume_body(struct gw_h1_client *c, struct gw_str data)
     if (c->head.framing == GW_FRAMING_LENGTH && len > c->left)
         len = (size_t)c->left;
     c->left -= c->head.framing == GW_FRAMING_LENGTH ? len : 0;
-    c->stream.events->on_body(&c->stream, gw_str(data.data, len));
+    c->up.stream.events->on_body(&c->up.stream, gw_str(data.data, len));
     if (c->state == CL_BODY && c->head.framing == GW_FRAMING_LENGTH && c->left == 0)
         finish(c, NULL, len < data.len);
     return len;
@@ -192,7 +192,7 @@ static size_t feed(struct gw_h1_client *c, struct gw_str data)
         else if (c->state == CL_BODY)
             len = consume_body(c, rest);
         else
-            c->stream.events->on_body(&c->stream, rest);
+            c->up.stream.events->on_body(&c->up.stream, rest);
         if (len == 0)
             break;
         taken += len;
@@ -207,8 +207,8 @@ static void client_eof(struct gw_h1_client *c)
     if (c->state == CL_BODY && c->head.framing == GW_FRAMING_CLOSE)
         finish(c, NULL, false);
     else if (c->state == CL_RAW)
-        c->stream.events->on_end(&c->stream, NULL);
-    else if (c->state == CL_HEAD && !c->got_bytes)
+        c->up.stream.events->on_end(&c->up.stream, NULL);
+    else if (c->state == CL_HEAD && !c->up.got_bytes)
         client_fail(c, GW_CLOSED, "upstream closed the connection before its answer");
     else
         client_fail(c, GW_PROTOCOL, "upstream closed the connection in the middle of its answer");
@@ -244,7 +244,7 @@ static bool read_once(struct gw_h1_client *c)
         return false;
     }
     if (rc != GW_OK) {
-        client_fail(c, c->got_bytes ? GW_PROTOCOL : GW_CLOSED, "upstream reset the connection");
+        client_fail(c, c->up.got_bytes ? GW_PROTOCOL : GW_CLOSED, "upstream reset the connection");
         gw_h1_out_flush(c->pipe.h1);
         return false;
     }
@@ -289,13 +289,13 @@ static void on_writable(struct gw_h1_client *c)
         /* It takes no more, but an answer may be on its way (413 and close). */
         gw_buf_fini(&c->pipe.out);
         c->pipe.conn.readable = true;
-        c->stream.events->on_refused(&c->stream);
+        c->up.stream.events->on_refused(&c->up.stream);
     } else if (rc == GW_OK) {
         bool blocked = c->pipe.blocked;
         c->pipe.blocked = false;
         set_timer(c, c->limits.read_timeout_ms);
         if (blocked)
-            c->stream.events->on_drained(&c->stream);
+            c->up.stream.events->on_drained(&c->up.stream);
         else if (c->state == CL_RAW)
             c->pipe.side->written(&c->pipe);
     }
@@ -317,7 +317,7 @@ static void on_conn(struct gw_conn *conn, unsigned what)
         return;
     }
     if (what & GW_CONN_CONNECTED)
-        c->connected = true;
+        c->up.connected = true;
     if ((what & (GW_CONN_WRITE | GW_CONN_CONNECTED)) != 0 && gw_buf_len(&c->pipe.out) > 0 &&
         alive(c))
         on_writable(c);
@@ -332,7 +332,7 @@ static void on_timer(struct gw_timer *timer)
 
     if (c->state == CL_PARKED)
         c->on_idle_end(c);
-    else if (!c->connected && c->pipe.conn.connecting)
+    else if (!c->up.connected && c->pipe.conn.connecting)
         client_fail(c, GW_TIMEOUT, "connecting took too long");
     else if (gw_buf_len(&c->pipe.out) > 0)
         client_fail(c, GW_TIMEOUT, "upstream takes no data");
@@ -355,7 +355,7 @@ static void on_later(struct gw_later *later)
     if (c->pipe.write_dead && alive(c)) {
         gw_buf_fini(&c->pipe.out);
         c->pipe.conn.readable = true;
-        c->stream.events->on_refused(&c->stream);
+        c->up.stream.events->on_refused(&c->up.stream);
     }
     client_read(c);
     gw_h1_out_flush(c->pipe.h1);
@@ -378,7 +378,7 @@ static void on_blocked(struct gw_pipe *pipe)
     struct gw_h1_client *c = client_of_pipe(pipe);
 
     if (alive(c))
-        c->stream.events->on_blocked(&c->stream);
+        c->up.stream.events->on_blocked(&c->up.stream);
 }
 
 static void on_broken(struct gw_pipe *pipe)
@@ -483,6 +483,26 @@ static void reset(struct gw_stream *stream)
     gw_h1_client_close(gw_h1_client_of(stream));
 }
 
+static void raw(struct gw_stream *stream)
+{
+    struct gw_h1_client *c = gw_h1_client_of(stream);
+
+    c->state = CL_RAW;
+    c->request_sent = false;
+    c->pipe.chunked_out = c->pipe.no_body_out = false;
+    gw_timer_clear(&c->pipe.timer);
+}
+
+static bool waiting(struct gw_stream *stream)
+{
+    return gw_buf_len(&gw_h1_client_of(stream)->pipe.out) > 0;
+}
+
+static bool blocked(struct gw_stream *stream)
+{
+    return gw_h1_client_of(stream)->pipe.blocked;
+}
+
 static const struct gw_stream_ops client_ops = {
     .send_request = send_request,
     .send_body = send_body,
@@ -491,12 +511,15 @@ static const struct gw_stream_ops client_ops = {
     .pause = pause_reading,
     .resume = resume_reading,
     .reset = reset,
+    .raw = raw,
+    .waiting = waiting,
+    .blocked = blocked,
 };
 
 /* ---- life ---- */
 
 enum gw_rc gw_h1_client_new(struct gw_h1 *h1, const struct sockaddr *address, socklen_t len,
-                            const struct gw_h1_client_limits *limits, struct gw_h1_client **out)
+                            const struct gw_upstream_limits *limits, struct gw_h1_client **out)
 {
     struct gw_h1_client *c = calloc(1, sizeof(*c));
     enum gw_rc rc;
@@ -513,7 +536,7 @@ enum gw_rc gw_h1_client_new(struct gw_h1 *h1, const struct sockaddr *address, so
     c->pipe.buffer_bytes_max = limits->buffer_bytes_max;
     c->pipe.send_timeout_ms = limits->send_timeout_ms;
     c->limits = *limits;
-    c->stream.ops = &client_ops;
+    c->up.stream.ops = &client_ops;
     gw_list_init(&c->link);
     gw_timer_init(&c->pipe.timer, on_timer);
     gw_later_init(&c->pipe.later, on_later);
@@ -522,17 +545,13 @@ enum gw_rc gw_h1_client_new(struct gw_h1 *h1, const struct sockaddr *address, so
     return GW_OK;
 }
 
-void gw_h1_client_attach(struct gw_h1_client *c, const struct gw_stream_events *events, void *user,
-                         struct gw_arena *arena, struct gw_response *response)
+void gw_h1_client_begin(struct gw_h1_client *c)
 {
     assert(c->state == CL_FREE || c->state == CL_PARKED);
-    c->stream.events = events;
-    c->stream.user = user;
-    c->arena = arena;
-    c->response = response;
     c->state = CL_HEAD;
-    c->reused = c->requests++ > 0;
-    c->request_sent = c->got_bytes = c->reusable = c->asked_upgrade = false;
+    c->up.reused = c->requests++ > 0;
+    c->up.got_bytes = c->up.reusable = false;
+    c->request_sent = c->asked_upgrade = false;
     c->informational = 0;
     c->seen = 0;
     c->pipe.paused = false;
@@ -541,19 +560,11 @@ void gw_h1_client_attach(struct gw_h1_client *c, const struct gw_stream_events *
 
 void gw_h1_client_park(struct gw_h1_client *c, uint64_t idle_timeout_ms)
 {
-    assert(c->state == CL_DONE && c->reusable);
+    assert(c->state == CL_DONE && c->up.reusable);
     c->state = CL_PARKED;
-    c->arena = NULL;
-    c->response = NULL;
-    c->stream.user = NULL;
+    c->up.arena = NULL;
+    c->up.response = NULL;
+    c->up.stream.user = NULL;
     c->last_used_ms = gw_loop_now_ms(c->pipe.h1->loop);
     gw_timer_set(c->pipe.h1->loop, &c->pipe.timer, c->last_used_ms + idle_timeout_ms);
-}
-
-void gw_h1_client_raw(struct gw_h1_client *c)
-{
-    c->state = CL_RAW;
-    c->request_sent = false;
-    c->pipe.chunked_out = c->pipe.no_body_out = false;
-    gw_timer_clear(&c->pipe.timer);
 }

@@ -9,16 +9,11 @@ static struct gw_h1_server *server_of_pipe(struct gw_pipe *pipe)
     return GW_CONTAINER(pipe, struct gw_h1_server, pipe);
 }
 
-struct gw_h1_server *gw_h1_server_of(struct gw_stream *stream)
-{
-    return GW_CONTAINER(stream, struct gw_h1_server, stream);
-}
-
 void server_kill(struct gw_h1_server *s, enum gw_rc rc, const char *why)
 {
     if (s->state == SV_CLOSED)
         return;
-    s->now = s->limits;
+    s->now = s->client.limits;
     if (s->request != NULL) {
         s->request = NULL;
         s->stream.events->on_reset(&s->stream, rc, why);
@@ -45,7 +40,7 @@ void server_go_idle(struct gw_h1_server *s)
     s->chunk = NULL;
     s->state = SV_IDLE;
     s->half_closed = false;
-    server_set_timer(s, s->limits->idle_timeout_ms);
+    server_set_timer(s, s->client.limits->idle_timeout_ms);
     if (!s->pipe.feeding && (gw_buf_len(&s->pipe.in) > 0 || s->pipe.conn.readable))
         gw_later(s->pipe.h1->loop, &s->pipe.later);
 }
@@ -56,9 +51,9 @@ static void answer_done(struct gw_h1_server *s)
     bool clean = s->in_done && s->framing != GW_FRAMING_CLOSE;
 
     s->request = NULL;
-    if (clean && s->keep_alive && !s->draining) {
+    if (clean && s->keep_alive && !s->client.draining) {
         server_go_idle(s);
-    } else if (!s->in_done && s->keep_alive && !s->draining) {
+    } else if (!s->in_done && s->keep_alive && !s->client.draining) {
         s->state = SV_DISCARD;
         s->body_bytes = 0;
         s->pipe.paused = false;
@@ -89,7 +84,7 @@ static void on_written(struct gw_pipe *pipe)
     if (s->state != SV_BUSY || !s->out_done || s->request == NULL)
         return;
     s->request = NULL;
-    gw_h1_server_limits(s, s->limits);
+    server_limits(s, s->client.limits);
     s->stream.events->on_sent(&s->stream);
     if (s->state == SV_BUSY)
         answer_done(s);
@@ -177,7 +172,7 @@ static void on_later(struct gw_later *later)
     struct gw_h1_server *s = GW_CONTAINER(later, struct gw_h1_server, pipe.later);
 
     if (s->state == SV_CLOSED) {
-        s->user->on_freed(s);
+        s->client.user->on_freed(&s->client);
         free(s);
         return;
     }
@@ -195,12 +190,49 @@ static void on_later(struct gw_later *later)
     server_read(s);
 }
 
+/* ---- what its user may do with it ---- */
+
+static struct gw_h1_server *server_of(struct gw_client_conn *conn)
+{
+    return GW_CONTAINER(conn, struct gw_h1_server, client);
+}
+
+static void client_retire(struct gw_client_conn *conn)
+{
+    conn->draining = true; /* the next answer says Connection: close */
+}
+
+static void client_drain(struct gw_client_conn *conn)
+{
+    struct gw_h1_server *s = server_of(conn);
+
+    conn->draining = true;
+    if (((s->state == SV_IDLE || s->state == SV_PROXY) && gw_buf_len(&s->pipe.in) == 0) ||
+        s->state == SV_DISCARD) /* for a request that may not come any more */
+        server_linger(s);
+}
+
+static void client_refuse(struct gw_client_conn *conn)
+{
+    struct gw_h1_server *s = server_of(conn);
+
+    server_refuse(s);
+    gw_h1_out_flush(s->pipe.h1);
+}
+
+static void client_close(struct gw_client_conn *conn, bool hard)
+{
+    server_kill(server_of(conn), hard ? GW_CLOSED : GW_EOF, "the gateway stops");
+}
+
+static const struct gw_client_ops client_ops = {client_retire, client_drain, client_refuse,
+                                                client_close};
+
 /* ---- life ---- */
 
-struct gw_h1_server *gw_h1_server_new(struct gw_h1 *h1, int fd,
-                                      const struct gw_h1_server_user *user,
-                                      struct gw_h1_limits *limits, const struct sockaddr *peer,
-                                      void *user_data)
+struct gw_client_conn *gw_h1_server_new(struct gw_h1 *h1, int fd, const struct gw_client_user *user,
+                                        struct gw_client_limits *limits,
+                                        const struct sockaddr *peer, void *user_data)
 {
     struct gw_h1_server *s = calloc(1, sizeof(*s));
 
@@ -216,18 +248,19 @@ struct gw_h1_server *gw_h1_server_new(struct gw_h1 *h1, int fd,
     gw_timer_init(&s->pipe.timer, on_timer);
     gw_later_init(&s->pipe.later, on_later);
     s->stream.ops = &server_ops;
-    s->user = user;
-    s->user_data = user_data;
-    s->limits = limits;
+    s->client.ops = &client_ops;
+    s->client.user = user;
+    s->client.user_data = user_data;
+    s->client.limits = limits;
     s->now = limits;
-    gw_list_init(&s->link);
-    s->born_ms = gw_loop_now_ms(h1->loop);
-    gw_address_v6(peer, s->address);
-    s->port = gw_address_port(peer);
-    s->unix_peer = peer->sa_family == AF_UNIX;
+    gw_list_init(&s->client.link);
+    s->client.born_ms = gw_loop_now_ms(h1->loop);
+    gw_address_v6(peer, s->client.address);
+    s->client.port = gw_address_port(peer);
+    s->client.unix_peer = peer->sa_family == AF_UNIX;
     s->state = limits->proxy_protocol ? SV_PROXY : SV_IDLE;
     server_set_timer(s, limits->header_timeout_ms);
-    return s;
+    return &s->client;
 }
 
 void server_close(struct gw_h1_server *s, bool hard)
@@ -249,50 +282,6 @@ void server_close(struct gw_h1_server *s, bool hard)
     gw_buf_fini(&s->pipe.out);
     gw_h1_chunked_free(s->chunk);
     s->chunk = NULL;
-    s->user->on_closed(s);
+    s->client.user->on_closed(&s->client);
     gw_later(h1->loop, &s->pipe.later);
-}
-
-void gw_h1_server_close(struct gw_h1_server *server, bool hard)
-{
-    server_kill(server, hard ? GW_CLOSED : GW_EOF, "the gateway stops");
-}
-
-void gw_h1_server_refuse(struct gw_h1_server *s)
-{
-    server_refuse(s);
-    gw_h1_out_flush(s->pipe.h1);
-}
-
-bool gw_h1_server_idle(const struct gw_h1_server *server)
-{
-    return server->state == SV_IDLE || server->state == SV_PROXY;
-}
-
-void gw_h1_server_last(struct gw_h1_server *server)
-{
-    server->keep_alive = false;
-}
-
-void gw_h1_server_drain(struct gw_h1_server *server)
-{
-    server->draining = true;
-    if ((gw_h1_server_idle(server) && gw_buf_len(&server->pipe.in) == 0) ||
-        server->state == SV_DISCARD) /* for a request that may not come any more */
-        server_linger(server);
-}
-
-void gw_h1_server_limits(struct gw_h1_server *server, const struct gw_h1_limits *limits)
-{
-    server->now = limits;
-    server->pipe.send_timeout_ms = limits->send_timeout_ms;
-    server->pipe.buffer_bytes_max = limits->buffer_bytes_max;
-}
-
-void gw_h1_server_raw(struct gw_h1_server *server)
-{
-    server->state = SV_RAW;
-    server->in_done = false;
-    server->pipe.chunked_out = server->pipe.no_body_out = false;
-    gw_timer_clear(&server->pipe.timer);
 }

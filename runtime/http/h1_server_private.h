@@ -21,6 +21,18 @@ static inline uint64_t server_now(const struct gw_h1_server *s)
     return gw_loop_now_ms(s->pipe.h1->loop);
 }
 
+static inline struct gw_h1_server *server_of_stream(struct gw_stream *stream)
+{
+    return GW_CONTAINER(stream, struct gw_h1_server, stream);
+}
+
+static inline void server_limits(struct gw_h1_server *s, const struct gw_client_limits *limits)
+{
+    s->now = limits;
+    s->pipe.send_timeout_ms = limits->send_timeout_ms;
+    s->pipe.buffer_bytes_max = limits->buffer_bytes_max;
+}
+
 /* 0: none. */
 static inline void server_set_timer(struct gw_h1_server *s, uint32_t after_ms)
 {

@@ -35,13 +35,14 @@ void server_refuse(struct gw_h1_server *s)
 static bool begin_request(struct gw_h1_server *s)
 {
     begin_busy(s);
-    s->requests++;
-    s->request = s->user->on_request_new(s);
+    s->client.requests++;
+    s->request = s->client.user->on_request_new(&s->client);
     if (s->request == NULL) {
         server_refuse(s);
         return false;
     }
     s->request->stream = &s->stream;
+    s->request->request->major = 1;
     return true;
 }
 
@@ -52,7 +53,7 @@ void server_head_fault(struct gw_h1_server *s, uint16_t status, const char *why)
     s->in_done = true;
     s->keep_alive = false;
     s->framing = GW_FRAMING_CLOSE; /* what follows is not to be understood: linger */
-    s->user->on_request(s, s->request, status != 0 ? status : 400, why);
+    s->client.user->on_request(&s->client, s->request, status != 0 ? status : 400, why);
 }
 
 static size_t consume_head(struct gw_h1_server *s, struct gw_str data)
@@ -60,14 +61,14 @@ static size_t consume_head(struct gw_h1_server *s, struct gw_str data)
     size_t seen = s->seen, len = 0;
     uint16_t status = 400;
     const char *why = "bad request head";
-    enum gw_rc rc = gw_head_find(data, &s->limits->head, &seen, &len, &status);
+    enum gw_rc rc = gw_head_find(data, &s->client.limits->head, &seen, &len, &status);
     char *copy;
 
     if (rc == GW_AGAIN) {
         s->seen = (uint32_t)seen;
         if (s->state == SV_IDLE) {
             s->state = SV_HEAD;
-            server_set_timer(s, s->limits->header_timeout_ms);
+            server_set_timer(s, s->client.limits->header_timeout_ms);
         }
         return 0;
     }
@@ -79,7 +80,7 @@ static size_t consume_head(struct gw_h1_server *s, struct gw_str data)
         return data.len;
     copy = gw_arena_alloc(s->request->arena, len);
     memcpy(copy, data.data, len);
-    rc = gw_head_parse_request(gw_str(copy, len), &s->limits->head, s->request->arena,
+    rc = gw_head_parse_request(gw_str(copy, len), &s->client.limits->head, s->request->arena,
                                s->request->request, &s->request->head, &status, &why);
     s->minor = s->request->request->minor;
     if (rc != GW_OK) {
@@ -94,7 +95,7 @@ static size_t consume_head(struct gw_h1_server *s, struct gw_str data)
     if (s->framing == GW_FRAMING_CHUNKED)
         s->chunk = gw_h1_chunked_new();
     s->in_done = s->framing == GW_FRAMING_NONE || (s->framing == GW_FRAMING_LENGTH && s->left == 0);
-    s->user->on_request(s, s->request, 0, NULL);
+    s->client.user->on_request(&s->client, s->request, 0, NULL);
     return len;
 }
 
@@ -166,7 +167,7 @@ static size_t consume_chunked(struct gw_h1_server *s, struct gw_str data)
     if (rc == GW_EOF) {
         if (piece.len == 0)
             piece = gw_buf_str(&s->chunk->lines);
-        rc = gw_h1_trailers(piece, &s->limits->head, s->request->arena, &trailers, &why);
+        rc = gw_h1_trailers(piece, &s->client.limits->head, s->request->arena, &trailers, &why);
         if (rc == GW_OK) {
             body_done(s, trailers);
             return data.len - rest.len;
@@ -190,7 +191,7 @@ static bool trailers_good(struct gw_h1_server *s, struct gw_str lines)
     struct gw_arena arena = GW_ARENA_INIT;
     struct gw_fields *trailers;
     const char *why;
-    enum gw_rc rc = gw_h1_trailers(lines, &s->limits->head, &arena, &trailers, &why);
+    enum gw_rc rc = gw_h1_trailers(lines, &s->client.limits->head, &arena, &trailers, &why);
 
     gw_arena_fini(&arena);
     return rc == GW_OK;
@@ -237,13 +238,13 @@ static size_t consume_proxy(struct gw_h1_server *s, struct gw_str data)
         return data.len;
     }
     if (!info.local) {
-        gw_address_v6((struct sockaddr *)&info.source, s->address);
-        s->port = gw_address_port((struct sockaddr *)&info.source);
-        s->unix_peer = info.source.ss_family == AF_UNIX;
+        gw_address_v6((struct sockaddr *)&info.source, s->client.address);
+        s->client.port = gw_address_port((struct sockaddr *)&info.source);
+        s->client.unix_peer = info.source.ss_family == AF_UNIX;
     }
     s->state = SV_IDLE;
-    server_set_timer(s, s->limits->header_timeout_ms);
-    if (!s->user->on_peer(s))
+    server_set_timer(s, s->client.limits->header_timeout_ms);
+    if (!s->client.user->on_peer(&s->client))
         server_refuse(s);
     return len;
 }
@@ -312,7 +313,7 @@ static void server_eof(struct gw_h1_server *s)
          * within the time, will tell. */
         s->half_closed = true;
         if (!s->head_sent)
-            server_set_timer(s, s->limits->half_close_timeout_ms);
+            server_set_timer(s, s->client.limits->half_close_timeout_ms);
         return;
     }
     if (s->state == SV_RAW) {

@@ -40,29 +40,21 @@ static void framing_lines(struct gw_h1_server *s, const struct gw_response *resp
     }
 }
 
-/* Ages spread by a tenth to both sides, so that a crowd does not come back at once. */
-static uint64_t age_of(const struct gw_h1_server *s)
-{
-    uint64_t max = s->limits->age_max_ms;
-    uint64_t chance = ((uintptr_t)s / 16 + s->born_ms) * 0x9e3779b97f4a7c15u >> 32;
-
-    return max - max / 10 + chance % (max / 5 + 1);
-}
-
 static bool keeps(struct gw_h1_server *s)
 {
-    const struct gw_h1_limits *l = s->limits;
+    const struct gw_client_limits *l = s->client.limits;
 
-    if (!s->keep_alive || s->draining)
+    if (!s->keep_alive || s->client.draining)
         return false;
-    if (l->requests_max > 0 && s->requests >= l->requests_max)
+    if (l->requests_max > 0 && s->client.requests >= l->requests_max)
         return false;
-    return l->age_max_ms == 0 || server_now(s) - s->born_ms < age_of(s);
+    return l->age_max_ms == 0 ||
+           server_now(s) - s->client.born_ms < gw_client_age_max_ms(&s->client);
 }
 
 static void send_response(struct gw_stream *stream, const struct gw_response *response)
 {
-    struct gw_h1_server *s = gw_h1_server_of(stream);
+    struct gw_h1_server *s = server_of_stream(stream);
     struct gw_pipe *pipe = &s->pipe;
 
     gw_h1_out_begin(pipe);
@@ -88,7 +80,7 @@ static void send_response(struct gw_stream *stream, const struct gw_response *re
 
 static void send_informational(struct gw_stream *stream, const struct gw_response *response)
 {
-    struct gw_h1_server *s = gw_h1_server_of(stream);
+    struct gw_h1_server *s = server_of_stream(stream);
 
     if (s->minor == 0 || s->head_sent)
         return; /* 1.0 does not know them */
@@ -100,12 +92,12 @@ static void send_informational(struct gw_stream *stream, const struct gw_respons
 
 static void send_body(struct gw_stream *stream, struct gw_str piece)
 {
-    gw_h1_out_body(&gw_h1_server_of(stream)->pipe, piece);
+    gw_h1_out_body(&server_of_stream(stream)->pipe, piece);
 }
 
 static void send_end(struct gw_stream *stream, const struct gw_fields *trailers)
 {
-    struct gw_h1_server *s = gw_h1_server_of(stream);
+    struct gw_h1_server *s = server_of_stream(stream);
 
     gw_h1_out_begin(&s->pipe);
     gw_h1_out_end(&s->pipe, trailers);
@@ -115,7 +107,7 @@ static void send_end(struct gw_stream *stream, const struct gw_fields *trailers)
 static enum gw_rc send_file(struct gw_stream *stream, struct gw_files_body *body, size_t max,
                             size_t *sent)
 {
-    struct gw_h1_server *s = gw_h1_server_of(stream);
+    struct gw_h1_server *s = server_of_stream(stream);
     enum gw_rc rc;
 
     if (s->pipe.chunked_out || gw_buf_len(&s->pipe.out) > 0)
@@ -131,7 +123,7 @@ static enum gw_rc send_file(struct gw_stream *stream, struct gw_files_body *body
 
 static void send_file_later(struct gw_stream *stream)
 {
-    struct gw_h1_server *s = gw_h1_server_of(stream);
+    struct gw_h1_server *s = server_of_stream(stream);
 
     s->yields = true;
     gw_later(s->pipe.h1->loop, &s->pipe.later);
@@ -139,12 +131,12 @@ static void send_file_later(struct gw_stream *stream)
 
 static void flush(struct gw_stream *stream)
 {
-    gw_h1_out_flush(gw_h1_server_of(stream)->pipe.h1);
+    gw_h1_out_flush(server_of_stream(stream)->pipe.h1);
 }
 
 static void pause_reading(struct gw_stream *stream)
 {
-    struct gw_h1_server *s = gw_h1_server_of(stream);
+    struct gw_h1_server *s = server_of_stream(stream);
 
     if (s->pipe.paused)
         return;
@@ -158,7 +150,7 @@ static void pause_reading(struct gw_stream *stream)
 
 static void resume_reading(struct gw_stream *stream)
 {
-    struct gw_h1_server *s = gw_h1_server_of(stream);
+    struct gw_h1_server *s = server_of_stream(stream);
 
     if (!s->pipe.paused)
         return;
@@ -182,11 +174,43 @@ static void resume_reading(struct gw_stream *stream)
 
 static void reset(struct gw_stream *stream)
 {
-    struct gw_h1_server *s = gw_h1_server_of(stream);
+    struct gw_h1_server *s = server_of_stream(stream);
 
     s->request = NULL;
-    s->now = s->limits;
+    s->now = s->client.limits;
     server_close(s, true);
+}
+
+static void raw(struct gw_stream *stream)
+{
+    struct gw_h1_server *s = server_of_stream(stream);
+
+    s->state = SV_RAW;
+    s->in_done = false;
+    s->pipe.chunked_out = s->pipe.no_body_out = false;
+    gw_timer_clear(&s->pipe.timer);
+}
+
+static bool waiting(struct gw_stream *stream)
+{
+    return gw_buf_len(&server_of_stream(stream)->pipe.out) > 0;
+}
+
+static bool blocked(struct gw_stream *stream)
+{
+    return server_of_stream(stream)->pipe.blocked;
+}
+
+static void last(struct gw_stream *stream)
+{
+    server_of_stream(stream)->keep_alive = false;
+}
+
+static void limits(struct gw_stream *stream, const struct gw_client_limits *nearest)
+{
+    struct gw_h1_server *s = server_of_stream(stream);
+
+    server_limits(s, nearest != NULL ? nearest : s->client.limits);
 }
 
 const struct gw_stream_ops server_ops = {
@@ -200,4 +224,9 @@ const struct gw_stream_ops server_ops = {
     .pause = pause_reading,
     .resume = resume_reading,
     .reset = reset,
+    .raw = raw,
+    .waiting = waiting,
+    .blocked = blocked,
+    .last = last,
+    .limits = limits,
 };

@@ -138,7 +138,7 @@ struct gw_request {
     struct gw_str authority; /* Host as it came */
     struct gw_str path;      /* normalised: what rules and upstream see; "*" for OPTIONS * */
     struct gw_str query;     /* without "?"; data NULL: there is none */
-    uint8_t minor;           /* of HTTP/1 */
+    uint8_t major, minor;    /* of HTTP */
     bool has_body;
     bool expect_continue;
     int64_t length; /* Content-Length; GW_LENGTH_UNKNOWN: chunked */

@@ -10,10 +10,11 @@
 
 #include <stdbool.h>
 
-#include "http/message.h"
+#include "http/head.h"
 
 struct gw_stream;
-struct gw_files_body; /* http/files.h */
+struct gw_client_limits; /* http/client.h */
+struct gw_files_body;    /* http/files.h */
 
 struct gw_stream_events {
     /* Upstream side: a final head (1xx other than 101 come by on_informational). */
@@ -64,12 +65,53 @@ struct gw_stream_ops {
     void (*pause)(struct gw_stream *stream);
     void (*resume)(struct gw_stream *stream); /* news comes later, never from within */
     void (*reset)(struct gw_stream *stream);  /* no event follows */
+    /* Both sides become plain bytes (after 101): on_body / send_body carry them. */
+    void (*raw)(struct gw_stream *stream);
+    /* Does anything that was given wait for the peer to take it? / Has on_blocked come, and
+     * on_drained not yet? */
+    bool (*waiting)(struct gw_stream *stream);
+    bool (*blocked)(struct gw_stream *stream);
+    /* Client side. The answer is the last of its connection, where that is a matter of one:
+     * what may follow the request on the wire is not to be read. */
+    void (*last)(struct gw_stream *stream);
+    /* Client side. Until the answer has left: the times and sizes of its route. Lent.
+     * NULL: those of the connection. */
+    void (*limits)(struct gw_stream *stream, const struct gw_client_limits *limits);
 };
 
 struct gw_stream {
     const struct gw_stream_ops *ops;
     const struct gw_stream_events *events;
     void *user;
+};
+
+/* A client's request as its connection hands it up. Embedded at the start of the user's
+ * exchange. */
+struct gw_stream_request {
+    struct gw_arena *arena;
+    struct gw_request *request;
+    struct gw_head head;
+    struct gw_stream *stream;
+};
+
+/* Times and limits of one try. */
+struct gw_upstream_limits {
+    struct gw_head_limits head;
+    uint32_t connect_timeout_ms, send_timeout_ms, read_timeout_ms;
+    uint32_t buffer_bytes_max;
+};
+
+/* Our stream to an upstream: one try of a request. Whoever takes one from upstream/ sets the
+ * four that are its own, before send_request. */
+struct gw_upstream_stream {
+    struct gw_stream stream;      /* `events` and `user` are the taker's */
+    struct gw_arena *arena;       /* the taker's: of the exchange */
+    struct gw_response *response; /* the taker's: filled before on_head */
+    void *owner;                  /* upstream/'s */
+    bool connected : 1;           /* what was sent may have reached it */
+    bool got_bytes : 1;           /* any byte of an answer */
+    bool reused : 1;              /* the connection has served others before */
+    bool reusable : 1;            /* after on_end */
 };
 
 static inline void gw_stream_flush(struct gw_stream *stream)

@@ -182,7 +182,7 @@ void answer_send(struct exchange *ex)
     }
     /* Too late is too late: what is still missing of the request is not waited for. */
     if (response->status == 408)
-        gw_h1_server_last(ex->server);
+        down->ops->last(down);
     ex->head_sent = true;
     down->ops->send_response(down, response);
     if (ex->filters_body)

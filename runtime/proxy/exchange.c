@@ -120,9 +120,9 @@ static void exchange_reset(struct exchange *ex)
     gw_list_init(&ex->wait.link);
 }
 
-static struct gw_stream_request *on_request_new(struct gw_h1_server *server)
+static struct gw_stream_request *on_request_new(struct gw_client_conn *conn)
 {
-    struct listener *listener = server->user_data;
+    struct listener *listener = conn->user_data;
     struct gw_proxy *proxy = listener->proxy;
     struct exchange *ex;
 
@@ -132,7 +132,7 @@ static struct gw_stream_request *on_request_new(struct gw_h1_server *server)
     }
     exchange_reset(ex);
     ex->proxy = proxy;
-    ex->server = server;
+    ex->conn = conn;
     ex->pub.generation = listener->last != NULL ? listener->last : proxy->current;
     generation_ref(ex->pub.generation);
     ex->pub.listener = &GW_ITEMS(ex->pub.generation->conf, ex->pub.generation->conf->listeners,
@@ -211,22 +211,23 @@ void exchange_limits(struct exchange *ex)
 /* Anew for each match: a request that was routed again keeps nothing of the route before. */
 static void apply_limits(struct exchange *ex)
 {
+    struct gw_stream *down = ex->incoming.stream;
     const struct gw_conf_limits *nearest;
 
     exchange_limits(ex);
     nearest = ex->limits;
-    gw_h1_server_limits(ex->server, ex->server->limits);
+    down->ops->limits(down, NULL);
     if (ex->pub.route->limits.given != 0 || ex->pub.route->buffer_response) {
-        struct gw_h1_limits *h1 = gw_arena_alloc(&ex->pub.arena, sizeof(*h1));
-        *h1 = *ex->server->limits;
-        h1->body_timeout_ms = nearest->body_timeout_ms;
-        h1->send_timeout_ms = nearest->send_timeout_ms;
-        h1->data_rate_min = nearest->data_rate_min;
-        h1->data_rate_grace_ms = nearest->data_rate_grace_ms;
+        struct gw_client_limits *own = gw_arena_alloc(&ex->pub.arena, sizeof(*own));
+        *own = *ex->conn->limits;
+        own->body_timeout_ms = nearest->body_timeout_ms;
+        own->send_timeout_ms = nearest->send_timeout_ms;
+        own->data_rate_min = nearest->data_rate_min;
+        own->data_rate_grace_ms = nearest->data_rate_grace_ms;
         /* A buffered answer is read ahead, so that a slow client does not hold the upstream. */
-        h1->buffer_bytes_max = ex->pub.route->buffer_response ? nearest->body_buffer_bytes_max
-                                                              : nearest->buffer_bytes_max;
-        gw_h1_server_limits(ex->server, h1);
+        own->buffer_bytes_max = ex->pub.route->buffer_response ? nearest->body_buffer_bytes_max
+                                                               : nearest->buffer_bytes_max;
+        down->ops->limits(down, own);
     }
     ex->total_due_ms = nearest->request_timeout_ms > 0
                            ? ex->pub.began_us / 1000 + nearest->request_timeout_ms
@@ -369,14 +370,14 @@ void gw_exchange_resume(struct gw_exchange *exchange, enum gw_phase_rc rc)
 
 /* ---- begin ---- */
 
-static void on_request(struct gw_h1_server *server, struct gw_stream_request *incoming,
+static void on_request(struct gw_client_conn *conn, struct gw_stream_request *incoming,
                        uint16_t status, const char *why)
 {
     struct exchange *ex = GW_CONTAINER(incoming, struct exchange, incoming);
 
-    server->stream.user = ex;
-    server->stream.events = &exchange_client_events;
-    ex->pub.http_major = 1;
+    incoming->stream->user = ex;
+    incoming->stream->events = &exchange_client_events;
+    ex->pub.http_major = ex->pub.request.major;
     ex->pub.http_minor = ex->pub.request.minor;
     if (status == 0)
         status = request_prepare(ex, &why);
@@ -385,7 +386,8 @@ static void on_request(struct gw_h1_server *server, struct gw_stream_request *in
     ex->body_mode = ex->pub.request.has_body ? BODY_HELD : BODY_NONE;
     if (status != 0) {
         ex->pub.error = why;
-        gw_h1_server_last(server); /* who says one ambiguous thing may have said two */
+        incoming->stream->ops->last(
+            incoming->stream); /* who says one ambiguous thing may have said two */
         answer_problem(ex, status, why);
         answer_send(ex);
         return;
@@ -394,15 +396,15 @@ static void on_request(struct gw_h1_server *server, struct gw_stream_request *in
     exchange_run(ex);
 }
 
-static void on_closed(struct gw_h1_server *server)
+static void on_closed(struct gw_client_conn *conn)
 {
-    struct listener *listener = server->user_data;
+    struct listener *listener = conn->user_data;
     struct gw_proxy *proxy = listener->proxy;
 
-    gw_list_remove(&server->link);
+    gw_list_remove(&conn->link);
     proxy->stats.connections--;
-    if (server->counted && proxy->clients != NULL) {
-        gw_client_table_dec(proxy->clients, server->address);
+    if (conn->counted && proxy->clients != NULL) {
+        gw_client_table_dec(proxy->clients, conn->address);
         gw_client_table_total_dec(proxy->clients);
     }
     if (proxy->draining && gw_list_empty(&proxy->connections))
@@ -410,13 +412,13 @@ static void on_closed(struct gw_h1_server *server)
     listener_unref(listener);
 }
 
-static void on_freed(struct gw_h1_server *server)
+static void on_freed(struct gw_client_conn *conn)
 {
-    limits_unref(server->limits);
+    limits_unref(conn->limits);
 }
 
-const struct gw_h1_server_user exchange_server_user = {on_request_new, on_request,
-                                                       listener_count_in, on_closed, on_freed};
+const struct gw_client_user exchange_client_user = {on_request_new, on_request, listener_count_in,
+                                                    on_closed, on_freed};
 
 /* ---- end ---- */
 
@@ -436,7 +438,7 @@ void exchange_finish(struct exchange *ex)
     relay_drop_client(ex);
     gw_timer_clear(&ex->timer);
     ex->total_due_ms = ex->try_due_ms = GW_NEVER;
-    ex->server = NULL;
+    ex->conn = NULL;
     ex->incoming.stream = NULL;
     ex->pub.ended_us = gw_loop_now_us(proxy->loop);
     proxy->stats.answers_total[ex->head_sent && class <= 5 ? class : 0]++;

@@ -49,7 +49,7 @@ struct exchange {
     uint32_t slot;
     uint32_t serial;
     struct gw_proxy *proxy;
-    struct gw_h1_server *server; /* NULL: the client's connection is gone or given back */
+    struct gw_client_conn *conn; /* NULL: the client's connection is gone or given back */
     uint8_t state;
     uint8_t step;
     uint8_t body_mode;
@@ -71,9 +71,9 @@ struct exchange {
     const struct gw_conf_upstream *row;
     struct gw_upstream *upstream;
     struct gw_upstream_wait wait;
-    struct gw_endpoint *endpoint; /* of this try */
-    uint32_t wanted_target;       /* chosen in BALANCER; GW_NONE */
-    struct gw_h1_client *client;  /* our connection to it */
+    struct gw_endpoint *endpoint;      /* of this try */
+    uint32_t wanted_target;            /* chosen in BALANCER; GW_NONE */
+    struct gw_upstream_stream *client; /* our stream to it */
     struct gw_str upgrade;
     struct gw_str upstream_path;
 

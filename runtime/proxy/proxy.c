@@ -196,7 +196,7 @@ static uint32_t listener_index(const struct gw_conf *conf, const char *name)
     return GW_NONE;
 }
 
-void limits_unref(struct gw_h1_limits *limits)
+void limits_unref(struct gw_client_limits *limits)
 {
     if (limits != NULL && --limits->refs == 0)
         free(limits);
@@ -208,11 +208,11 @@ static void listener_apply(struct listener *listener, const struct gw_conf *conf
     const struct gw_conf_listener *row =
         &GW_ITEMS(conf, conf->listeners, struct gw_conf_listener)[listener->index];
     const struct gw_conf_limits *from = &row->limits;
-    struct gw_h1_limits *limits = calloc(1, sizeof(*limits));
+    struct gw_client_limits *limits = calloc(1, sizeof(*limits));
 
     if (limits == NULL)
         abort();
-    *limits = (struct gw_h1_limits){
+    *limits = (struct gw_client_limits){
         .head = {.header_bytes_max = from->header_bytes_max,
                  .header_count_max = from->header_count_max,
                  .uri_bytes_max = from->uri_bytes_max},
@@ -245,9 +245,9 @@ static void listener_retire(struct listener *listener, struct gw_generation *las
     generation_ref(last);
     GW_LIST_EACH(pos, &proxy->connections)
     {
-        struct gw_h1_server *server = GW_CONTAINER(pos, struct gw_h1_server, link);
-        if (server->user_data == listener)
-            server->draining = true;
+        struct gw_client_conn *conn = GW_CONTAINER(pos, struct gw_client_conn, link);
+        if (conn->user_data == listener)
+            conn->ops->retire(conn);
     }
 }
 
@@ -347,9 +347,9 @@ static void out_of_descriptors(struct listener *listener)
 }
 
 /* Who it is is known: may it come in? */
-bool listener_count_in(struct gw_h1_server *server)
+bool listener_count_in(struct gw_client_conn *conn)
 {
-    struct listener *listener = server->user_data;
+    struct listener *listener = conn->user_data;
     struct gw_client_table *clients = listener->proxy->clients;
 
     if (clients == NULL)
@@ -359,22 +359,22 @@ bool listener_count_in(struct gw_h1_server *server)
         listener->proxy->stats.shed_total++;
         return false;
     }
-    if (gw_client_table_inc(clients, server->address, listener->per_client_max) != GW_OK) {
+    if (gw_client_table_inc(clients, conn->address, listener->per_client_max) != GW_OK) {
         gw_client_table_total_dec(clients);
         listener->proxy->stats.shed_total++;
         return false;
     }
-    server->counted = true;
+    conn->counted = true;
     return true;
 }
 
 static void accepted(struct listener *listener, int fd, const struct sockaddr *peer)
 {
     struct gw_proxy *proxy = listener->proxy;
-    struct gw_h1_server *server =
-        gw_h1_server_new(proxy->h1, fd, &exchange_server_user, listener->limits, peer, listener);
+    struct gw_client_conn *conn =
+        gw_h1_server_new(proxy->h1, fd, &exchange_client_user, listener->limits, peer, listener);
 
-    if (server == NULL) {
+    if (conn == NULL) {
         proxy->stats.shed_total++;
         return; /* the descriptor went with it */
     }
@@ -382,11 +382,12 @@ static void accepted(struct listener *listener, int fd, const struct sockaddr *p
     listener->limits->refs++;
     proxy->stats.connections++;
     proxy->stats.connections_total++;
-    gw_list_push_back(&proxy->connections, &server->link);
-    server->draining = listener->last != NULL;
+    gw_list_push_back(&proxy->connections, &conn->link);
+    if (listener->last != NULL)
+        conn->ops->retire(conn);
     /* Behind a PROXY header comes somebody else: on_peer asks then. */
-    if (!listener->limits->proxy_protocol && !listener_count_in(server))
-        gw_h1_server_refuse(server);
+    if (!listener->limits->proxy_protocol && !listener_count_in(conn))
+        conn->ops->refuse(conn);
 }
 
 static void on_accept(struct gw_io *io, unsigned what)
@@ -493,8 +494,11 @@ static void on_drain_later(struct gw_later *later)
 
 static void close_all(struct gw_proxy *proxy)
 {
-    while (!gw_list_empty(&proxy->connections))
-        gw_h1_server_close(GW_CONTAINER(proxy->connections.next, struct gw_h1_server, link), true);
+    while (!gw_list_empty(&proxy->connections)) {
+        struct gw_client_conn *conn =
+            GW_CONTAINER(proxy->connections.next, struct gw_client_conn, link);
+        conn->ops->close(conn, true);
+    }
 }
 
 static void on_drain_timer(struct gw_timer *timer)
@@ -518,7 +522,8 @@ void gw_proxy_drain(struct gw_proxy *proxy, uint64_t deadline_ms, void (*done)(v
     proxy->drain_arg = arg;
     GW_LIST_EACH_SAFE(pos, after, &proxy->connections)
     {
-        gw_h1_server_drain(GW_CONTAINER(pos, struct gw_h1_server, link));
+        struct gw_client_conn *conn = GW_CONTAINER(pos, struct gw_client_conn, link);
+        conn->ops->drain(conn);
     }
     gw_timer_set(proxy->loop, &proxy->drain_timer, gw_loop_now_ms(proxy->loop) + deadline_ms);
     if (gw_list_empty(&proxy->connections))

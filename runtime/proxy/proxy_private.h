@@ -19,7 +19,7 @@ struct listener {
     char *name;
     uint32_t index;             /* in the current generation, or in `last` */
     struct gw_generation *last; /* the conf no longer has it: the last one that had */
-    struct gw_h1_limits *limits;
+    struct gw_client_limits *limits;
     uint32_t connections_max, per_client_max;
     uint32_t refs; /* itself and its connections */
     bool open;
@@ -36,7 +36,7 @@ struct gw_proxy {
     struct gw_generation *current;
     struct gw_list generations;
     struct gw_list listeners;
-    struct gw_list connections; /* struct gw_h1_server.link */
+    struct gw_list connections; /* struct gw_client_conn.link */
     struct gw_client_table *clients;
     struct gw_proxy_stats stats;
     int reserve_fd; /* given up for a moment when descriptors run out */
@@ -61,11 +61,11 @@ void generation_ref(struct gw_generation *generation);
 void generation_unref(struct gw_generation *generation);
 /* Has this worker more than memory_max? Cheap: looks at most once in a while. */
 bool proxy_over_memory(struct gw_proxy *proxy);
-bool listener_count_in(struct gw_h1_server *server);
-void limits_unref(struct gw_h1_limits *limits);
+bool listener_count_in(struct gw_client_conn *conn);
+void limits_unref(struct gw_client_limits *limits);
 void listener_unref(struct listener *listener);
 struct gw_threads *proxy_threads(struct gw_proxy *proxy);
 
-extern const struct gw_h1_server_user exchange_server_user; /* exchange.c */
+extern const struct gw_client_user exchange_client_user; /* exchange.c */
 
 #endif

@@ -16,7 +16,7 @@ static const struct gw_stream_events upstream_events;
 
 void relay_drop_client(struct exchange *ex)
 {
-    struct gw_h1_client *client = ex->client;
+    struct gw_upstream_stream *client = ex->client;
 
     ex->client = NULL;
     if (client != NULL)
@@ -101,11 +101,11 @@ static void send_request(struct exchange *ex)
     }
 }
 
-static struct gw_h1_client_limits client_limits(const struct exchange *ex)
+static struct gw_upstream_limits client_limits(const struct exchange *ex)
 {
     const struct gw_conf_limits *limits = ex->limits;
 
-    return (struct gw_h1_client_limits){
+    return (struct gw_upstream_limits){
         .head = {.header_bytes_max = limits->header_bytes_max,
                  .header_count_max = limits->header_count_max,
                  .uri_bytes_max = limits->uri_bytes_max},
@@ -190,7 +190,7 @@ static void wait_for_name(struct exchange *ex)
 
 static void connect_to(struct exchange *ex)
 {
-    struct gw_h1_client_limits limits = client_limits(ex);
+    struct gw_upstream_limits limits = client_limits(ex);
     uint32_t fresh_ms = ex->fresh_only ? UINT32_MAX : stays_repeatable(ex) ? 0 : JUST_USED_MS;
     enum gw_rc rc;
 
@@ -203,7 +203,10 @@ static void connect_to(struct exchange *ex)
         try_failed(ex, rc, gw_rc_text(rc), false);
         return;
     }
-    gw_h1_client_attach(ex->client, &upstream_events, ex, &ex->pub.arena, &ex->pub.response);
+    ex->client->stream.events = &upstream_events;
+    ex->client->stream.user = ex;
+    ex->client->arena = &ex->pub.arena;
+    ex->client->response = &ex->pub.response;
     if (ex->row->try_timeout_ms > 0) {
         ex->try_due_ms = gw_loop_now_ms(ex->proxy->loop) + ex->row->try_timeout_ms;
         exchange_timer(ex);
@@ -443,8 +446,8 @@ static void start_tunnel(struct exchange *ex)
     gw_fields_set(&ex->pub.response.fields, GW_STR("Upgrade"), ex->upgrade);
     down->ops->send_response(down, &ex->pub.response);
     ex->head_sent = true;
-    gw_h1_server_raw(ex->server);
-    gw_h1_client_raw(ex->client);
+    down->ops->raw(down);
+    ex->client->stream.ops->raw(&ex->client->stream);
     down->ops->resume(down);
 }
 
@@ -562,7 +565,7 @@ static void on_body(struct gw_stream *stream, struct gw_str piece)
 static void on_end(struct gw_stream *stream, struct gw_fields *trailers)
 {
     struct exchange *ex = stream->user;
-    struct gw_h1_client *client = ex->client;
+    struct gw_upstream_stream *client = ex->client;
     struct gw_stream *down = ex->incoming.stream;
 
     if (ex->state == EX_TUNNEL) {
@@ -661,7 +664,7 @@ static bool client_is_late(const struct exchange *ex)
     return ex->body_mode == BODY_GATHERING ||
            (ex->body_mode == BODY_STREAMING &&
             (ex->client == NULL ||
-             (ex->client->connected && gw_buf_len(&ex->client->pipe.out) == 0)));
+             (ex->client->connected && !ex->client->stream.ops->waiting(&ex->client->stream))));
 }
 
 static void total_timeout(struct exchange *ex)

@@ -25,14 +25,14 @@ static struct gw_str address_text(struct gw_arena *arena, const uint8_t address[
 
 bool request_peer(struct exchange *ex)
 {
-    struct gw_h1_server *server = ex->server;
+    struct gw_client_conn *conn = ex->conn;
 
-    memcpy(ex->pub.client_address, server->address, 16);
+    memcpy(ex->pub.client_address, conn->address, 16);
     ex->pub.peer_ip =
-        server->unix_peer ? GW_STR("unix") : address_text(&ex->pub.arena, server->address);
+        conn->unix_peer ? GW_STR("unix") : address_text(&ex->pub.arena, conn->address);
     ex->pub.client_ip = ex->pub.peer_ip;
-    ex->pub.client_port = server->port;
-    return trusted(ex->pub.generation->conf, server->address);
+    ex->pub.client_port = conn->port;
+    return trusted(ex->pub.generation->conf, conn->address);
 }
 
 /* X-Forwarded-For from the right: the first that is no trusted proxy is the client. */
@@ -246,11 +246,11 @@ void request_forwarding(struct exchange *ex)
         return;
     ex->forwarded = true;
     if (via.len > 0) {
-        char *text = gw_arena_alloc(&ex->pub.arena, via.len + 4);
-        memcpy(text, "1.1 ", 4);
-        text[2] = (char)('0' + ex->pub.request.minor);
-        memcpy(text + 4, via.data, via.len);
-        extend(ex, GW_FIELD_VIA, gw_str(text, via.len + 4));
+        struct gw_str version = ex->pub.request.major == 2   ? GW_STR("2 ")
+                                : ex->pub.request.minor == 1 ? GW_STR("1.1 ")
+                                                             : GW_STR("1.0 ");
+        struct gw_str parts[] = {version, via};
+        extend(ex, GW_FIELD_VIA, join(&ex->pub.arena, parts, 2));
     }
     if (conf->x_forwarded) {
         extend(ex, GW_FIELD_X_FORWARDED_FOR, ex->pub.peer_ip);

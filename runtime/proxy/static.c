@@ -131,7 +131,7 @@ static enum gw_rc send_piece(struct exchange *ex, size_t *sent)
     enum gw_rc rc;
 
     gw_h1_flush_all(ex->proxy->h1);
-    if (ex->server == NULL || ex->server->pipe.blocked)
+    if (ex->incoming.stream == NULL || ex->incoming.stream->ops->blocked(ex->incoming.stream))
         return GW_AGAIN;
     rc = gw_files_body_read(&ex->file, gw_loop_buffer(ex->proxy->loop), 65536, sent);
     if (rc != GW_OK)

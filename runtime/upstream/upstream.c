@@ -229,41 +229,40 @@ static struct gw_endpoint *endpoint_ref(struct gw_upstream_set *set, const struc
     return endpoint;
 }
 
+/* One of the pool: its endpoint holds it, not the other way round. */
+static void idle_close(struct gw_h1_client *client)
+{
+    struct gw_endpoint *endpoint = client->up.owner;
+
+    endpoint->idle_count--;
+    endpoint->open_count--;
+    gw_list_remove(&client->link);
+    gw_h1_client_close(client);
+}
+
 static void endpoint_unref(struct gw_endpoint *endpoint)
 {
     if (--endpoint->refs > 0)
         return;
     while (!gw_list_empty(&endpoint->idle))
-        gw_endpoint_close(GW_CONTAINER(endpoint->idle.next, struct gw_h1_client, link));
+        idle_close(GW_CONTAINER(endpoint->idle.next, struct gw_h1_client, link));
     gw_list_remove(&endpoint->link);
     endpoint->set->endpoints_count--;
     free(endpoint);
 }
 
-static void on_idle_end(struct gw_h1_client *client)
+void gw_endpoint_close(struct gw_upstream_stream *stream)
 {
-    gw_endpoint_close(client);
-}
+    struct gw_endpoint *endpoint = stream->owner;
 
-void gw_endpoint_close(struct gw_h1_client *client)
-{
-    struct gw_endpoint *endpoint = client->owner;
-
-    if (!gw_list_empty(&client->link)) {
-        endpoint->idle_count--;
-        gw_list_remove(&client->link);
-        gw_h1_client_close(client);
-        endpoint->open_count--;
-        return;
-    }
-    gw_h1_client_close(client);
+    stream->stream.ops->reset(&stream->stream);
     endpoint->open_count--;
     endpoint_unref(endpoint);
 }
 
 enum gw_rc gw_endpoint_take(struct gw_endpoint *endpoint, const struct gw_conf_upstream *row,
-                            const struct gw_h1_client_limits *limits, uint32_t fresh_ms,
-                            struct gw_h1_client **out)
+                            const struct gw_upstream_limits *limits, uint32_t fresh_ms,
+                            struct gw_upstream_stream **out)
 {
     struct gw_h1_client *client;
     enum gw_rc rc;
@@ -278,7 +277,8 @@ enum gw_rc gw_endpoint_take(struct gw_endpoint *endpoint, const struct gw_conf_u
             client->limits = *limits;
             client->pipe.send_timeout_ms = limits->send_timeout_ms;
             client->pipe.buffer_bytes_max = limits->buffer_bytes_max;
-            *out = client;
+            gw_h1_client_begin(client);
+            *out = &client->up;
             return GW_OK;
         }
     }
@@ -286,21 +286,23 @@ enum gw_rc gw_endpoint_take(struct gw_endpoint *endpoint, const struct gw_conf_u
                           endpoint->address_len, limits, &client);
     if (rc != GW_OK)
         return rc;
-    client->owner = endpoint;
-    client->on_idle_end = on_idle_end;
+    client->up.owner = endpoint;
+    client->on_idle_end = idle_close;
+    gw_h1_client_begin(client);
     endpoint->refs++; /* a connection in use holds its endpoint; an idle one is held by it */
     endpoint->open_count++;
-    *out = client;
+    *out = &client->up;
     return GW_OK;
 }
 
-void gw_endpoint_give(struct gw_h1_client *client, const struct gw_conf_upstream *row)
+void gw_endpoint_give(struct gw_upstream_stream *stream, const struct gw_conf_upstream *row)
 {
-    struct gw_endpoint *endpoint = client->owner;
+    struct gw_h1_client *client = gw_h1_client_of(&stream->stream);
+    struct gw_endpoint *endpoint = stream->owner;
 
-    if (!client->reusable || endpoint->refs == 1 || endpoint->idle_count >= row->idle_conns_max ||
+    if (!stream->reusable || endpoint->refs == 1 || endpoint->idle_count >= row->idle_conns_max ||
         (row->requests_max > 0 && client->requests >= row->requests_max)) {
-        gw_endpoint_close(client);
+        gw_endpoint_close(stream);
         return;
     }
     gw_h1_client_park(client, row->idle_timeout_ms);

@@ -66,14 +66,14 @@ struct gw_upstream_wait {
 };
 void gw_upstream_wait(struct gw_upstream *upstream, struct gw_upstream_wait *wait);
 
-/* A connection to it: an idle one that was used within `fresh_ms` (0: any age; UINT32_MAX:
- * never an idle one), or a new one that is connecting. */
+/* A stream on a connection to it: an idle one that was used within `fresh_ms` (0: any age;
+ * UINT32_MAX: never an idle one), or a new one that is connecting. */
 GW_MUST_CHECK enum gw_rc gw_endpoint_take(struct gw_endpoint *endpoint,
                                           const struct gw_conf_upstream *row,
-                                          const struct gw_h1_client_limits *limits,
-                                          uint32_t fresh_ms, struct gw_h1_client **out);
+                                          const struct gw_upstream_limits *limits,
+                                          uint32_t fresh_ms, struct gw_upstream_stream **out);
 /* Back into the pool, or closed when it is not reusable or the pool is full. */
-void gw_endpoint_give(struct gw_h1_client *client, const struct gw_conf_upstream *row);
-void gw_endpoint_close(struct gw_h1_client *client);
+void gw_endpoint_give(struct gw_upstream_stream *stream, const struct gw_conf_upstream *row);
+void gw_endpoint_close(struct gw_upstream_stream *stream);
 
 #endif
