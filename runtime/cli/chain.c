@@ -30,16 +30,18 @@ const struct gw_script_binding *gw_chain_at(const struct gw_conf *conf, uint32_t
 void gw_route_target_text(const struct gw_conf *conf, const struct gw_conf_route *route, char *to,
                           size_t size)
 {
+    const struct gw_conf_details *details = gw_conf_details(conf, route);
+
     switch (route->kind) {
     case GW_ROUTE_RESPOND:
-        (void)snprintf(to, size, "answers %u by itself", route->status);
+        (void)snprintf(to, size, "answers %u by itself", details->status);
         break;
     case GW_ROUTE_REDIRECT:
-        (void)snprintf(to, size, "redirects (%u) to %.*s", route->status,
-                       GW_STR_ARG(gw_ref_str(conf, route->location)));
+        (void)snprintf(to, size, "redirects (%u) to %.*s", details->status,
+                       GW_STR_ARG(gw_ref_str(conf, details->location)));
         break;
     case GW_ROUTE_FILES:
-        (void)snprintf(to, size, "files of %.*s", GW_STR_ARG(gw_ref_str(conf, route->root)));
+        (void)snprintf(to, size, "files of %.*s", GW_STR_ARG(gw_ref_str(conf, details->root)));
         break;
     default:
         if (route->upstream == GW_NONE)

@@ -43,14 +43,15 @@ static void print_table(const struct gw_conf *conf)
         gw_table_cell(&table, "%s", heads[i]);
     for (uint32_t i = 0; i < conf->routes.len; i++) {
         const struct gw_conf_route *route = &routes[i];
+        const struct gw_conf_details *details = gw_conf_details(conf, route);
         gw_table_cell(&table, "%.*s%s", GW_STR_ARG(gw_ref_str(conf, route->name)),
-                      route->enabled ? "" : " (off)");
-        gw_table_cell(&table, "%d", route->priority);
-        refs_text(conf, route->match.hosts, text, sizeof(text));
+                      details->enabled ? "" : " (off)");
+        gw_table_cell(&table, "%d", details->priority);
+        refs_text(conf, details->match.hosts, text, sizeof(text));
         gw_table_cell(&table, "%s", text);
-        refs_text(conf, route->match.paths, text, sizeof(text));
+        refs_text(conf, details->match.paths, text, sizeof(text));
         gw_table_cell(&table, "%s", text);
-        refs_text(conf, route->match.methods, text, sizeof(text));
+        refs_text(conf, details->match.methods, text, sizeof(text));
         gw_table_cell(&table, "%s", text);
         chain_text(conf, route->chain, text, sizeof(text));
         gw_table_cell(&table, "%s", text);
@@ -82,20 +83,21 @@ static void print_json(const struct gw_conf *conf)
     gw_json_array(&json);
     for (uint32_t i = 0; i < conf->routes.len; i++) {
         const struct gw_conf_route *route = &routes[i];
+        const struct gw_conf_details *details = gw_conf_details(conf, route);
         gw_json_object(&json);
         gw_json_key(&json, "name");
         gw_json_str(&json, gw_ref_str(conf, route->name));
         gw_json_key(&json, "file");
-        gw_json_str(&json, gw_ref_str(conf, files[route->where.file].path));
+        gw_json_str(&json, gw_ref_str(conf, files[details->where.file].path));
         gw_json_key(&json, "line");
-        gw_json_uint(&json, route->where.line);
+        gw_json_uint(&json, details->where.line);
         gw_json_key(&json, "enabled");
-        gw_json_bool(&json, route->enabled != 0);
+        gw_json_bool(&json, details->enabled != 0);
         gw_json_key(&json, "priority");
-        gw_json_int(&json, route->priority);
-        put_refs(&json, "hosts", conf, route->match.hosts);
-        put_refs(&json, "paths", conf, route->match.paths);
-        put_refs(&json, "methods", conf, route->match.methods);
+        gw_json_int(&json, details->priority);
+        put_refs(&json, "hosts", conf, details->match.hosts);
+        put_refs(&json, "paths", conf, details->match.paths);
+        put_refs(&json, "methods", conf, details->match.methods);
         gw_json_key(&json, "plugins");
         gw_json_array(&json);
         for (uint32_t p = 0; p < gw_chain_len(conf, route->chain); p++)

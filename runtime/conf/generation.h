@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/str.h"
@@ -59,6 +60,9 @@ struct gw_conf_limits {
     uint32_t body_buffer_bytes_max;      /* a body held whole for a plugin or a retry: 413 */
     uint32_t half_close_timeout_ms; /* a client that ended its side waits so long for an answer */
 };
+
+/* Without the padding behind the last field, whose bytes mean nothing. */
+#define GW_LIMITS_BYTES (offsetof(struct gw_conf_limits, half_close_timeout_ms) + sizeof(uint32_t))
 
 enum gw_proxy_protocol { GW_PROXY_PROTOCOL_OFF, GW_PROXY_PROTOCOL_ON };
 
@@ -132,25 +136,39 @@ struct gw_conf_header {
     struct gw_ref value;
 };
 
+/* What each request of the route reads: one cache line, so that thousands of routes stay near.
+ * What only a load, a command or one kind of route reads stands in gw_conf_details. */
 struct gw_conf_route {
     struct gw_ref name;
+    struct gw_ref host;    /* for GW_HOST_NAME */
+    struct gw_ref strip;   /* prefix taken off the path */
+    struct gw_ref rewrite; /* new path; ":id", "*" and "$1" are filled from the match */
+    uint32_t upstream;     /* index of gw_conf.upstreams, or GW_NONE */
+    uint32_t limits;       /* offset of struct gw_conf_limits; routes with equal ones share it */
+    uint32_t timeout_ms;   /* of all tries together; 0: off */
+    uint32_t retries;      /* further tries after the first */
+
+    /* Filled by script/ at load. */
+    uint32_t chain;  /* number of the route's plugin chain, GW_NONE: none */
+    uint32_t phases; /* bit (1 << enum gw_phase) for each phase in which the chain has code */
+
+    uint8_t kind;           /* enum gw_route_kind */
+    uint8_t host_mode;      /* enum gw_host_mode */
+    uint8_t buffer_request; /* buffering: — the whole body before the upstream is asked */
+    uint8_t buffer_response;
+    uint32_t unused;
+};
+
+_Static_assert(sizeof(struct gw_conf_route) == 64, "a route is one cache line");
+
+/* The rest of a route; of the same index. See gw_conf_details(). */
+struct gw_conf_details {
     struct gw_where where;
     uint64_t hash; /* of all its keys, plugins included, not of its position */
     struct gw_conf_match match;
     int32_t priority;
     uint8_t enabled;
-    uint8_t kind;           /* enum gw_route_kind */
-    uint8_t host_mode;      /* enum gw_host_mode */
-    uint8_t merge_slashes;  /* "//" in a path counts as "/" */
-    uint8_t buffer_request; /* buffering: — the whole body before the upstream is asked */
-    uint8_t buffer_response;
-    uint32_t upstream;     /* index of gw_conf.upstreams, or GW_NONE */
-    struct gw_ref host;    /* for GW_HOST_NAME */
-    struct gw_ref strip;   /* prefix taken off the path */
-    struct gw_ref rewrite; /* new path; ":id", "*" and "$1" are filled from the match */
-    uint32_t timeout_ms;   /* of all tries together; 0: off */
-    uint32_t retries;      /* further tries after the first */
-    struct gw_conf_limits limits;
+    uint8_t merge_slashes; /* "//" in a path counts as "/" */
 
     uint32_t status;             /* respond, redirect */
     struct gw_ref body;          /* respond */
@@ -159,10 +177,6 @@ struct gw_conf_route {
     struct gw_ref root;          /* files: absolute folder */
     struct gw_ref index;         /* files: "index.html" */
     struct gw_ref cache_control; /* files */
-
-    /* Filled by script/ at load. */
-    uint32_t chain;  /* number of the route's plugin chain, GW_NONE: none */
-    uint32_t phases; /* bit (1 << enum gw_phase) for each phase in which the chain has code */
 };
 
 struct gw_conf_file {
@@ -203,6 +217,7 @@ struct gw_conf {
     struct gw_ref shared;    /* struct gw_conf_shared */
     struct gw_ref upstreams; /* struct gw_conf_upstream */
     struct gw_ref routes;    /* struct gw_conf_route, in the order of the files */
+    struct gw_ref details;   /* struct gw_conf_details, one for each route */
     struct gw_ref table;     /* route/: the compiled match table */
 
     /* script/ fills these at load. */
@@ -224,5 +239,18 @@ static inline struct gw_str gw_ref_str(const struct gw_conf *conf, struct gw_ref
 
 /* The first item of an array: GW_ITEMS(conf, conf->routes, struct gw_conf_route)[i] */
 #define GW_ITEMS(conf, ref, type) ((const type *)gw_at((conf), (ref).off))
+
+static inline const struct gw_conf_details *gw_conf_details(const struct gw_conf *conf,
+                                                            const struct gw_conf_route *route)
+{
+    return GW_ITEMS(conf, conf->details, struct gw_conf_details) +
+           (route - GW_ITEMS(conf, conf->routes, struct gw_conf_route));
+}
+
+static inline const struct gw_conf_limits *gw_route_limits(const struct gw_conf *conf,
+                                                           const struct gw_conf_route *route)
+{
+    return gw_at(conf, route->limits);
+}
 
 #endif

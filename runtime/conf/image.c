@@ -12,6 +12,7 @@
 
 #define IMAGE_BYTES_MAX ((size_t)1 << 30)
 #define IMAGE_BYTES_MIN 65536
+#define LINE_BYTES 64
 #define SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 /* The loader is a process of its own that ends here: its master sees it and keeps the old conf. */
@@ -61,6 +62,15 @@ uint32_t gw_image_alloc(struct gw_image *image, size_t bytes)
     memset(image->data + at, 0, bytes);
     image->len = at + bytes;
     return (uint32_t)at;
+}
+
+uint32_t gw_image_alloc_lines(struct gw_image *image, size_t bytes)
+{
+    size_t past = image->len % LINE_BYTES;
+
+    if (past != 0)
+        (void)gw_image_alloc(image, LINE_BYTES - past);
+    return gw_image_alloc(image, bytes);
 }
 
 struct gw_ref gw_image_add(struct gw_image *image, const void *data, size_t len)
@@ -132,6 +142,8 @@ static bool conf_ok(const struct gw_conf *conf, size_t file_bytes)
            within(conf, conf->shared, sizeof(struct gw_conf_shared)) &&
            within(conf, conf->upstreams, sizeof(struct gw_conf_upstream)) &&
            within(conf, conf->routes, sizeof(struct gw_conf_route)) &&
+           conf->details.len == conf->routes.len &&
+           within(conf, conf->details, sizeof(struct gw_conf_details)) &&
            within(conf, conf->table, 1) && within(conf, conf->script, 1);
 }
 

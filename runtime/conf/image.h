@@ -18,6 +18,10 @@ void gw_image_fini(struct gw_image *image);
 
 /* Zeroed, aligned to 8. */
 uint32_t gw_image_alloc(struct gw_image *image, size_t bytes);
+
+/* The same, but from the start of a cache line of the mapped image. */
+uint32_t gw_image_alloc_lines(struct gw_image *image, size_t bytes);
+
 struct gw_ref gw_image_add(struct gw_image *image, const void *data, size_t len); /* bytes, +NUL */
 
 static inline struct gw_ref gw_image_add_str(struct gw_image *image, struct gw_str s)

@@ -181,6 +181,7 @@ enum gw_rc gw_conf_load_text(const char *path, struct gw_str text,
     gw_names_fini(&r.listeners);
     gw_names_fini(&r.upstream_names);
     gw_names_fini(&r.routes);
+    gw_names_fini(&r.route_limits);
     return gw_report_ok(report) ? GW_OK : GW_INVALID;
 }
 

@@ -1,11 +1,8 @@
 /* routes: — what is matched, and what is done then. */
-#include <ctype.h>
-#include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "conf/include.h"
-#include "conf/rows.h"
+#include "conf/route_reading.h"
 
 #define ROUTES_MAX 100000
 #define DAY ((int64_t)86400 * 1000)
@@ -137,302 +134,6 @@ static void schema_match(const struct gw_row *row, struct gw_buf *out)
 static const struct gw_type type_match = {
     .form = "a map of conditions", .read = read_match, .schema = schema_match, .inside = "."};
 
-/* ---- what a route does: respond, redirect, files ---- */
-
-#define ROUTE(name) .offset = offsetof(struct gw_conf_route, name)
-
-static const struct gw_row respond_rows[] = {
-    {.key = "status",
-     .type = &gw_type_int,
-     ROUTE(status),
-     .otherwise = "200",
-     .min = 200,
-     .max = 599,
-     .doc = "Status of the answer."},
-    {.key = "body", .type = &gw_type_text, ROUTE(body), .doc = "Its body. Default: none."},
-    {.key = "headers",
-     .type = &gw_type_headers,
-     ROUTE(headers),
-     .doc = "Its headers; a list of values makes several lines."},
-    /* It waits in `cache_control`, which respond has no use for, until it becomes a header. */
-    {.key = "content_type",
-     .type = &gw_type_string,
-     ROUTE(cache_control),
-     .otherwise = "text/plain; charset=utf-8",
-     .doc = "Content-Type of a body, unless headers: has one."},
-};
-
-static const struct gw_section section_respond = GW_SECTION("respond", respond_rows);
-
-static bool has_header(struct gw_reader *r, const struct gw_conf_route *route, struct gw_str name)
-{
-    for (uint32_t i = 0; i < route->headers.len; i++) {
-        const struct gw_conf_header *h = gw_image_at(r->image, route->headers.off);
-
-        if (gw_str_eq_nocase(gw_str(gw_image_at(r->image, h[i].name.off), h[i].name.len), name))
-            return true;
-    }
-    return false;
-}
-
-static void add_header(struct gw_reader *r, struct gw_conf_route *route, struct gw_str name,
-                       struct gw_ref value)
-{
-    struct gw_ref name_ref = gw_image_add_str(r->image, name);
-    uint32_t count = route->headers.len;
-    uint32_t off = gw_image_alloc(r->image, (count + 1) * sizeof(struct gw_conf_header));
-    struct gw_conf_header *to = gw_image_at(r->image, off);
-
-    if (count > 0)
-        memcpy(to, gw_image_at(r->image, route->headers.off), count * sizeof(*to));
-    to[count] = (struct gw_conf_header){name_ref, value};
-    route->headers = (struct gw_ref){off, count + 1};
-}
-
-static bool read_respond(struct gw_reader *r, const struct gw_row *row, struct gw_node *node,
-                         void *field)
-{
-    struct gw_conf_route *route = field;
-    uint32_t before = r->report->faults_count;
-    uint64_t given;
-
-    route->kind = GW_ROUTE_RESPOND;
-    gw_section_defaults(r, &section_respond, route);
-    given = gw_section_read(r, &section_respond, node, route, 0);
-    if (r->report->faults_count != before)
-        return false;
-    if (gw_section_has(&section_respond, given, "content_type") &&
-        has_header(r, route, GW_STR("content-type")))
-        return gw_fault(r, node, "give content_type: or a content-type in headers:, not both");
-    if (route->body.len > 0 && (route->status == 204 || route->status == 304))
-        return gw_fault(r, node, "an answer of status %u has no body", route->status);
-    if ((route->body.len > 0 || gw_section_has(&section_respond, given, "content_type")) &&
-        !has_header(r, route, GW_STR("content-type")))
-        add_header(r, route, GW_STR("content-type"), route->cache_control);
-    route->cache_control = (struct gw_ref){0, 0};
-    return true;
-}
-
-static void schema_respond(const struct gw_row *row, struct gw_buf *out)
-{
-    gw_section_schema(row->detail, 0, out);
-}
-
-static const struct gw_type type_respond = {.form = "a map with status:, body:",
-                                            .read = read_respond,
-                                            .schema = schema_respond,
-                                            .inside = "."};
-
-static const char *const variables[] = {"host", "path", "query", "scheme"};
-
-/* Is it a variable that is filled in: of the request, or a parameter of one of the paths? Groups
- * of a regex are known only when it is compiled: with one, every name is taken. */
-static bool is_variable(struct gw_reader *r, const struct gw_conf_route *route, struct gw_str name)
-{
-    for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
-        if (gw_str_eq(name, gw_str_c(variables[i])))
-            return true;
-    for (uint32_t i = 0; i < route->match.paths.len; i++) {
-        struct gw_ref ref = ((struct gw_ref *)gw_image_at(r->image, route->match.paths.off))[i];
-        struct gw_str path = gw_str(gw_image_at(r->image, ref.off), ref.len);
-        struct gw_str param = gw_arena_printf(r->arena, "/:%.*s", GW_STR_ARG(name));
-        const char *at = memmem(path.data, path.len, param.data, param.len);
-
-        if (path.len > 0 && path.data[0] == '~')
-            return true;
-        if (at != NULL && (at + param.len == path.data + path.len || at[param.len] == '/'))
-            return true;
-    }
-    return false;
-}
-
-/* The names behind "$", as they are filled in: [a-z0-9_]+. */
-static bool check_variables(struct gw_reader *r, const struct gw_node *node,
-                            const struct gw_conf_route *route)
-{
-    struct gw_str text = node->text;
-
-    for (size_t at = 0; at < text.len; at++) {
-        struct gw_suggest suggest;
-        size_t end = at + 1;
-
-        if (text.data[at] != '$')
-            continue;
-        while (end < text.len && (islower((unsigned char)text.data[end]) ||
-                                  isdigit((unsigned char)text.data[end]) || text.data[end] == '_'))
-            end++;
-        gw_suggest_begin(&suggest, gw_str(text.data + at + 1, end - at - 1));
-        if (suggest.word.len > 0 && is_variable(r, route, suggest.word))
-            continue;
-        for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
-            gw_suggest_offer(&suggest, gw_str_c(variables[i]));
-        (void)gw_fault(r, node,
-                       "\"$%.*s\" is none of $host, $path, $query, $scheme, and no "
-                       "parameter of the path",
-                       GW_STR_ARG(suggest.word));
-        if (suggest.best.data != NULL)
-            gw_report_hint(r->report, "did you mean \"$%.*s\"?", GW_STR_ARG(suggest.best));
-        return false;
-    }
-    return true;
-}
-
-static bool read_location(struct gw_reader *r, const struct gw_row *row, struct gw_node *node,
-                          void *field)
-{
-    struct gw_conf_route *route = field;
-
-    if (!gw_type_string.read(r, row, node, &route->location))
-        return false;
-    if (memchr(node->text.data, ' ', node->text.len) != NULL)
-        return gw_fault(r, node, "a location holds no spaces");
-    return check_variables(r, node, route);
-}
-
-static bool read_redirect_status(struct gw_reader *r, const struct gw_row *row,
-                                 struct gw_node *node, void *field)
-{
-    uint32_t status;
-
-    if (!gw_type_int.read(r, row, node, &status))
-        return false;
-    if (status != 301 && status != 302 && status != 303 && status != 307 && status != 308)
-        return gw_fault(r, node, "must be %s, not %u", row->type->form, status);
-    *(uint32_t *)field = status;
-    return true;
-}
-
-static void schema_redirect_status(const struct gw_row *row, struct gw_buf *out)
-{
-    gw_buf_printf(out, "\"anyOf\":[{\"enum\":[301,302,303,307,308]}," GW_SCHEMA_ENV "]");
-}
-
-static void schema_string(const struct gw_row *row, struct gw_buf *out)
-{
-    gw_buf_printf(out, "\"type\":\"string\"");
-}
-
-static const struct gw_type type_redirect_status = {.form = "301, 302, 303, 307 or 308",
-                                                    .read = read_redirect_status,
-                                                    .schema = schema_redirect_status};
-static const struct gw_type type_location = {.form = "a URL or path such as https://$host$path",
-                                             .read = read_location,
-                                             .schema = schema_string};
-
-static const struct gw_row redirect_rows[] = {
-    {.key = "to",
-     .type = &type_location,
-     .offset = 0,
-     .flags = GW_ROW_REQUIRED,
-     .doc = "The Location: may use $host, $path, $query (with its \"?\"), $scheme, and $name for a "
-            ":name of the path."},
-    {.key = "status",
-     .type = &type_redirect_status,
-     ROUTE(status),
-     .otherwise = "302",
-     .min = 301,
-     .max = 308,
-     .doc = "301, 302, 303, 307 or 308."},
-};
-
-static const struct gw_section section_redirect = GW_SECTION("redirect", redirect_rows);
-
-static bool read_redirect(struct gw_reader *r, const struct gw_row *row, struct gw_node *node,
-                          void *field)
-{
-    struct gw_conf_route *route = field;
-    uint32_t before = r->report->faults_count;
-
-    route->kind = GW_ROUTE_REDIRECT;
-    gw_section_defaults(r, &section_redirect, route);
-    if (node->kind == GW_NODE_SCALAR && !gw_node_is_null(node))
-        return read_location(r, &redirect_rows[0], node, route);
-    (void)gw_section_read(r, &section_redirect, node, route, 0);
-    return r->report->faults_count == before;
-}
-
-/* A plain string, or the section of the row. */
-static void schema_string_or(const struct gw_row *row, struct gw_buf *out)
-{
-    gw_buf_printf(out, "\"anyOf\":[{\"type\":\"string\"},{");
-    gw_section_schema(row->detail, 0, out);
-    gw_buf_printf(out, "}]");
-}
-
-static const struct gw_type type_redirect = {.form = "a URL, or a map with to:",
-                                             .read = read_redirect,
-                                             .schema = schema_string_or,
-                                             .inside = "."};
-
-static bool read_root(struct gw_reader *r, const struct gw_row *row, struct gw_node *node,
-                      void *field)
-{
-    struct gw_str path;
-    struct stat st;
-
-    if (!gw_type_path.read(r, row, node, field))
-        return false;
-    path = gw_arena_dup(r->arena, gw_path_absolute(r, node, node->text));
-    if (stat(path.data, &st) != 0)
-        return gw_fault(r, node, "the folder %.*s: %s", GW_STR_ARG(path), strerror(errno));
-    return S_ISDIR(st.st_mode) || gw_fault(r, node, "%.*s is no folder", GW_STR_ARG(path));
-}
-
-static const struct gw_type type_root = {
-    .form = "the path of a folder", .read = read_root, .schema = schema_string};
-
-static bool read_index(struct gw_reader *r, const struct gw_row *row, struct gw_node *node,
-                       void *field)
-{
-    if (!gw_type_text.read(r, row, node, field))
-        return false;
-    if (memchr(node->text.data, '/', node->text.len) != NULL)
-        return gw_fault(r, node, "must be the name of a file, without \"/\"");
-    return true;
-}
-
-static const struct gw_type type_index = {
-    .form = "the name of a file", .read = read_index, .schema = schema_string};
-
-static const struct gw_row files_rows[] = {
-    {.key = "root",
-     .type = &type_root,
-     ROUTE(root),
-     .flags = GW_ROW_REQUIRED,
-     .doc = "The folder, relative to this file. The path of the request, after strip: and "
-            "rewrite:, is looked up in it; it cannot leave it."},
-    {.key = "index",
-     .type = &type_index,
-     ROUTE(index),
-     .otherwise = "index.html",
-     .doc = "Page of a folder. \"\": none."},
-    {.key = "cache_control",
-     .type = &gw_type_string,
-     ROUTE(cache_control),
-     .doc = "Cache-Control of the answers. Default: none is sent."},
-};
-
-static const struct gw_section section_files = GW_SECTION("files", files_rows);
-
-static bool read_files(struct gw_reader *r, const struct gw_row *row, struct gw_node *node,
-                       void *field)
-{
-    struct gw_conf_route *route = field;
-    uint32_t before = r->report->faults_count;
-
-    route->kind = GW_ROUTE_FILES;
-    gw_section_defaults(r, &section_files, route);
-    if (node->kind == GW_NODE_SCALAR && !gw_node_is_null(node))
-        return read_root(r, &files_rows[0], node, &route->root);
-    (void)gw_section_read(r, &section_files, node, route, 0);
-    return r->report->faults_count == before;
-}
-
-static const struct gw_type type_files = {.form = "the path of a folder, or a map with root:",
-                                          .read = read_files,
-                                          .schema = schema_string_or,
-                                          .inside = "."};
-
 /* ---- how a request is changed on its way ---- */
 
 static bool read_prefix(struct gw_reader *r, const struct gw_row *row, struct gw_node *node,
@@ -448,21 +149,26 @@ static bool read_prefix(struct gw_reader *r, const struct gw_row *row, struct gw
     return true;
 }
 
+static void schema_string(const struct gw_row *row, struct gw_buf *out)
+{
+    gw_buf_printf(out, "\"type\":\"string\"");
+}
+
 static const struct gw_type type_prefix = {
     .form = "a path such as /v1", .read = read_prefix, .schema = schema_string};
 
 static bool read_host(struct gw_reader *r, const struct gw_row *row, struct gw_node *node,
                       void *field)
 {
-    struct gw_conf_route *route = field;
+    struct gw_route_reading *draft = field;
     struct gw_str text;
 
     if (!gw_scalar_text(r, row, node, &text))
         return false;
     if (gw_str_eq(text, GW_STR("client"))) {
-        route->host_mode = GW_HOST_CLIENT;
+        draft->route.host_mode = GW_HOST_CLIENT;
     } else if (gw_str_eq(text, GW_STR("upstream"))) {
-        route->host_mode = GW_HOST_UPSTREAM;
+        draft->route.host_mode = GW_HOST_UPSTREAM;
     } else {
         /* With a port or without, as it is to stand in the Host field. */
         for (size_t i = 0; i < text.len; i++)
@@ -470,8 +176,8 @@ static bool read_host(struct gw_reader *r, const struct gw_row *row, struct gw_n
                 return gw_fault(r, node, "\"%.*s\" is no host", GW_STR_ARG(text));
         if (text.len == 0)
             return gw_fault(r, node, "must not be empty");
-        route->host_mode = GW_HOST_NAME;
-        route->host = gw_image_add_str(r->image, text);
+        draft->route.host_mode = GW_HOST_NAME;
+        draft->route.host = gw_image_add_str(r->image, text);
     }
     return true;
 }
@@ -482,12 +188,12 @@ static const struct gw_type type_host = {
 static const struct gw_row buffering_rows[] = {
     {.key = "request",
      .type = &gw_type_bool,
-     ROUTE(buffer_request),
+     GW_ROUTE_FIELD(buffer_request),
      .otherwise = "false",
      .doc = "The whole body of the request is read before the upstream is asked."},
     {.key = "response",
      .type = &gw_type_bool,
-     ROUTE(buffer_response),
+     GW_ROUTE_FIELD(buffer_response),
      .otherwise = "false",
      .doc =
          "The answer is taken from the upstream as fast as it comes, whatever the client takes."},
@@ -498,16 +204,16 @@ static const struct gw_section section_buffering = GW_SECTION("buffering", buffe
 static bool read_buffering(struct gw_reader *r, const struct gw_row *row, struct gw_node *node,
                            void *field)
 {
-    struct gw_conf_route *route = field;
+    struct gw_route_reading *draft = field;
     uint32_t before = r->report->faults_count;
 
     if (node->kind == GW_NODE_SCALAR && !gw_node_is_null(node)) {
-        if (!gw_type_bool.read(r, row, node, &route->buffer_request))
+        if (!gw_type_bool.read(r, row, node, &draft->route.buffer_request))
             return false;
-        route->buffer_response = route->buffer_request;
+        draft->route.buffer_response = draft->route.buffer_request;
         return true;
     }
-    (void)gw_section_read(r, &section_buffering, node, route, 0);
+    (void)gw_section_read(r, &section_buffering, node, draft, 0);
     return r->report->faults_count == before;
 }
 
@@ -529,23 +235,23 @@ static const struct gw_type type_buffering = {.form =
 static const struct gw_row rows[] = {
     {.key = "name",
      .type = &gw_type_string,
-     ROUTE(name),
+     GW_ROUTE_FIELD(name),
      .doc = "For messages, logs and metrics. Default: made of file and line."},
     {.key = "match",
      .type = &type_match,
-     ROUTE(match),
+     GW_DETAIL_FIELD(match),
      .detail = &section_match,
      .doc = "All conditions must hold. Default: every request fits."},
     {.key = "priority",
      .type = &gw_type_signed,
-     ROUTE(priority),
+     GW_DETAIL_FIELD(priority),
      .otherwise = "0",
      .min = -1000000,
      .max = 1000000,
      .doc = "Higher goes first, before all other rules."},
     {.key = "enabled",
      .type = &gw_type_bool,
-     ROUTE(enabled),
+     GW_DETAIL_FIELD(enabled),
      .otherwise = "true",
      .doc = "false: checked, but never matched."},
     {.key = "plugins",
@@ -554,30 +260,30 @@ static const struct gw_row rows[] = {
      .doc = "Plugins of this route, besides the global ones."},
     {.key = "upstream",
      .type = &gw_type_upstream,
-     ROUTE(upstream),
+     GW_ROUTE_FIELD(upstream),
      .doc = "Where requests go: a name of upstreams:, or a URL such as http://127.0.0.1:9001."},
     {.key = "respond",
-     .type = &type_respond,
+     .type = &gw_type_respond,
      .offset = 0,
-     .detail = &section_respond,
+     .detail = &gw_section_respond,
      .doc = "The gateway answers by itself."},
     {.key = "redirect",
-     .type = &type_redirect,
+     .type = &gw_type_redirect,
      .offset = 0,
-     .detail = &section_redirect,
+     .detail = &gw_section_redirect,
      .doc = "The gateway answers with a redirect; a plain text is to:."},
     {.key = "files",
-     .type = &type_files,
+     .type = &gw_type_files,
      .offset = 0,
-     .detail = &section_files,
+     .detail = &gw_section_files,
      .doc = "Static files; a plain text is root:."},
     {.key = "strip",
      .type = &type_prefix,
-     ROUTE(strip),
+     GW_ROUTE_FIELD(strip),
      .doc = "Prefix taken off the path, in whole segments."},
     {.key = "rewrite",
      .type = &type_prefix,
-     ROUTE(rewrite),
+     GW_ROUTE_FIELD(rewrite),
      .doc = "New path: may use :name and * of the match, and $1 of its regex."},
     {.key = "host",
      .type = &type_host,
@@ -586,7 +292,7 @@ static const struct gw_row rows[] = {
      .doc = "Host that the upstream sees: the client's, the target's, or a name."},
     {.key = "limits",
      .type = &gw_type_limits,
-     ROUTE(limits),
+     .offset = offsetof(struct gw_route_reading, limits),
      .flags = GW_ROW_ROUTE,
      .doc = "Wins over the limits of listener and gateway."},
     {.key = "buffering",
@@ -597,21 +303,21 @@ static const struct gw_row rows[] = {
      .doc = "Hold bodies whole, up to limits: body_buffer_size_max, instead of streaming them."},
     {.key = "timeout",
      .type = &gw_type_duration,
-     ROUTE(timeout_ms),
+     GW_ROUTE_FIELD(timeout_ms),
      .otherwise = "0",
      .min = 0,
      .max = DAY,
      .doc = "All tries together, until the head of the answer. After: 504. 0: no limit."},
     {.key = "retries",
      .type = &gw_type_int,
-     ROUTE(retries),
+     GW_ROUTE_FIELD(retries),
      .otherwise = "1",
      .min = 0,
      .max = 100,
      .doc = "Further tries, of requests that may be repeated. Then: 502 or 504."},
     {.key = "merge_slashes",
      .type = &gw_type_bool,
-     ROUTE(merge_slashes),
+     GW_DETAIL_FIELD(merge_slashes),
      .otherwise = "false",
      .doc = "// in a path counts as /."},
 };
@@ -700,50 +406,81 @@ static void name_route(struct gw_reader *r, const struct gw_node *node, struct g
     route->name = gw_image_add_str(r->image, name);
 }
 
-static void read_route(struct gw_reader *r, struct gw_node *node, struct gw_conf_route *route)
+static void read_route(struct gw_reader *r, struct gw_node *node, struct gw_route_reading *draft)
 {
     uint64_t given;
 
-    route->where = node->where;
-    route->hash = gw_node_hash(node, 0);
+    draft->details.where = node->where;
+    draft->details.hash = gw_node_hash(node, 0);
     if (node->kind != GW_NODE_MAP) {
         (void)gw_fault(r, node, "must be a route: a map with match: and upstream:, not %s",
                        gw_node_what(node));
         return;
     }
-    given = gw_section_read(r, &gw_section_route, node, route, 0);
-    name_route(r, node, route);
+    given = gw_section_read(r, &gw_section_route, node, draft, 0);
+    name_route(r, node, &draft->route);
     check_kind(r, node, given);
-    check_use(r, node, given, route);
+    check_use(r, node, given, &draft->route);
+}
+
+/* Most routes have the limits of the gateway, and the rest few different ones: each is kept once.
+ */
+static uint32_t keep_limits(struct gw_reader *r, const struct gw_conf_limits *limits)
+{
+    struct gw_str bytes = gw_str((const char *)limits, GW_LIMITS_BYTES);
+    uint32_t off;
+
+    if (gw_names_get(&r->route_limits, bytes, &off))
+        return off;
+    off = gw_image_alloc(r->image, sizeof(*limits));
+    memcpy(gw_image_at(r->image, off), limits, GW_LIMITS_BYTES);
+    (void)gw_names_add(&r->route_limits, gw_arena_dup(r->arena, bytes), off, NULL);
+    return off;
+}
+
+static void keep_route(struct gw_reader *r, struct gw_route_reading *draft)
+{
+    struct gw_conf_route *routes;
+    struct gw_conf_details *details;
+
+    draft->route.limits = keep_limits(r, &draft->limits);
+    routes = gw_image_at(r->image, r->conf.routes.off);
+    details = gw_image_at(r->image, r->conf.details.off);
+    routes[r->route] = draft->route;
+    details[r->route] = draft->details;
 }
 
 static bool read_routes(struct gw_reader *r, const struct gw_row *row, struct gw_node *node,
                         void *field)
 {
-    struct gw_conf_route defaults = {
-        .upstream = GW_NONE, .chain = GW_NONE, .limits = r->conf.limits};
+    struct gw_route_reading defaults;
     struct gw_item_step step = GW_ITEM_STEP_INIT;
     uint32_t before = r->report->faults_count;
     uint32_t count = gw_items_count(node);
-    uint32_t off;
 
     if (count > ROUTES_MAX)
         return gw_fault(r, node, "more than %d routes", ROUTES_MAX);
+    memset(&defaults, 0, sizeof(defaults)); /* the padding too: it goes into the image */
+    defaults.route.upstream = defaults.route.chain = GW_NONE;
+    defaults.limits = r->conf.limits;
     defaults.limits.given = 0;
     gw_section_defaults(r, &gw_section_route, &defaults);
-    off = gw_image_alloc(r->image, count * sizeof(struct gw_conf_route));
+    r->conf.routes = (struct gw_ref){
+        gw_image_alloc_lines(r->image, count * sizeof(struct gw_conf_route)), count};
+    r->conf.details =
+        (struct gw_ref){gw_image_alloc(r->image, count * sizeof(struct gw_conf_details)), count};
     r->route = 0;
     GW_ITEMS_EACH(item, node)
     {
-        struct gw_conf_route route = defaults;
+        struct gw_route_reading draft = defaults;
 
         gw_item_enter(r, &step, node, item);
-        read_route(r, item, &route);
-        ((struct gw_conf_route *)gw_image_at(r->image, off))[r->route++] = route;
+        read_route(r, item, &draft);
+        keep_route(r, &draft);
+        r->route++;
         gw_item_leave(r, &step);
     }
     r->route = GW_NONE;
-    *(struct gw_ref *)field = (struct gw_ref){off, count};
     return r->report->faults_count == before;
 }
 

@@ -28,7 +28,8 @@ struct gw_reader {
     uint32_t upstreams_count;
     uint32_t upstreams_size;
     struct gw_names routes;
-    uint32_t route; /* the one that is being read, or GW_NONE */
+    struct gw_names route_limits; /* the bytes of a struct gw_conf_limits -> its offset */
+    uint32_t route;               /* the one that is being read, or GW_NONE */
     uint32_t bindings_size;
 };
 

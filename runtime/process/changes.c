@@ -5,8 +5,6 @@
 
 #include "base/hash.h"
 
-#define LIMITS_BYTES (offsetof(struct gw_conf_limits, body_buffer_bytes_max) + sizeof(uint32_t))
-
 struct item {
     struct gw_str name;
     uint64_t hash;
@@ -25,7 +23,7 @@ static struct item route_item(const struct gw_conf *conf, uint32_t i)
 {
     const struct gw_conf_route *route = &GW_ITEMS(conf, conf->routes, struct gw_conf_route)[i];
 
-    return (struct item){gw_ref_str(conf, route->name), route->hash};
+    return (struct item){gw_ref_str(conf, route->name), gw_conf_details(conf, route)->hash};
 }
 
 static struct item upstream_item(const struct gw_conf *conf, uint32_t i)
@@ -42,8 +40,7 @@ static struct item listener_item(const struct gw_conf *conf, uint32_t i)
         &GW_ITEMS(conf, conf->listeners, struct gw_conf_listener)[i];
     uint64_t hash = gw_hash(&listener->address, listener->address_len, listener->backlog);
 
-    /* Without the padding behind the last field, whose bytes mean nothing. */
-    hash = gw_hash(&listener->limits, LIMITS_BYTES, hash + listener->proxy_protocol);
+    hash = gw_hash(&listener->limits, GW_LIMITS_BYTES, hash + listener->proxy_protocol);
     return (struct item){gw_ref_str(conf, listener->name), hash};
 }
 

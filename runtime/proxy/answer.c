@@ -198,14 +198,14 @@ void answer_send(struct exchange *ex)
 void answer_respond(struct exchange *ex)
 {
     const struct gw_conf *conf = ex->pub.generation->conf;
-    const struct gw_conf_route *route = ex->pub.route;
-    const struct gw_conf_header *rows = GW_ITEMS(conf, route->headers, struct gw_conf_header);
+    const struct gw_conf_details *details = gw_conf_details(conf, ex->pub.route);
+    const struct gw_conf_header *rows = GW_ITEMS(conf, details->headers, struct gw_conf_header);
 
     /* The body stays where it is: the generation outlives the exchange. */
-    ex->answer.status = (uint16_t)route->status;
-    ex->answer.body = gw_ref_str(conf, route->body);
+    ex->answer.status = (uint16_t)details->status;
+    ex->answer.body = gw_ref_str(conf, details->body);
     gw_fields_init(&ex->answer.fields, &ex->pub.arena);
-    for (uint32_t i = 0; i < route->headers.len; i++)
+    for (uint32_t i = 0; i < details->headers.len; i++)
         gw_fields_add(&ex->answer.fields, gw_ref_str(conf, rows[i].name),
                       gw_ref_str(conf, rows[i].value));
     answer_send(ex);
@@ -249,8 +249,9 @@ static struct gw_str local_location(struct gw_arena *arena, struct gw_str locati
 
 void answer_redirect(struct exchange *ex)
 {
-    const struct gw_conf_route *route = ex->pub.route;
-    struct gw_str pattern = gw_ref_str(ex->pub.generation->conf, route->location), location;
+    const struct gw_conf *conf = ex->pub.generation->conf;
+    const struct gw_conf_details *details = gw_conf_details(conf, ex->pub.route);
+    struct gw_str pattern = gw_ref_str(conf, details->location), location;
     struct gw_buf text = GW_BUF_INIT;
     struct gw_answer *answer;
 
@@ -270,7 +271,7 @@ void answer_redirect(struct exchange *ex)
     gw_buf_fini(&text);
     if (stays_here(pattern))
         location = local_location(&ex->pub.arena, location);
-    answer = gw_exchange_answer(&ex->pub, (uint16_t)route->status, GW_STR(""));
+    answer = gw_exchange_answer(&ex->pub, (uint16_t)details->status, GW_STR(""));
     gw_fields_add(&answer->fields, GW_STR("Location"), location);
     answer_send(ex);
 }

@@ -197,14 +197,17 @@ enum gw_phase_rc exchange_phase(struct exchange *ex, enum gw_phase phase)
 /* What stands in the route wins over the listener's. */
 void exchange_limits(struct exchange *ex)
 {
-    const struct gw_conf_limits *wide = &ex->pub.listener->limits;
+    const struct gw_conf_limits *wide = &ex->pub.listener->limits, *own;
     struct gw_conf_limits *nearest;
 
     ex->limits = wide;
-    if (ex->pub.route == NULL || ex->pub.route->limits.given == 0)
+    if (ex->pub.route == NULL)
+        return;
+    own = gw_route_limits(ex->pub.generation->conf, ex->pub.route);
+    if (own->given == 0)
         return;
     nearest = gw_arena_alloc(&ex->pub.arena, sizeof(*nearest));
-    gw_conf_limits_nearest(wide, &ex->pub.route->limits, nearest);
+    gw_conf_limits_nearest(wide, own, nearest);
     ex->limits = nearest;
 }
 
@@ -217,7 +220,7 @@ static void apply_limits(struct exchange *ex)
     exchange_limits(ex);
     nearest = ex->limits;
     down->ops->limits(down, NULL);
-    if (ex->pub.route->limits.given != 0 || ex->pub.route->buffer_response) {
+    if (nearest != &ex->pub.listener->limits || ex->pub.route->buffer_response) {
         struct gw_client_limits *own = gw_arena_alloc(&ex->pub.arena, sizeof(*own));
         *own = *ex->conn->limits;
         own->body_timeout_ms = nearest->body_timeout_ms;

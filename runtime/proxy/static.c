@@ -65,7 +65,7 @@ static void on_planned(void *arg, enum gw_rc rc, struct gw_files_plan *plan)
 void static_start(struct exchange *ex)
 {
     const struct gw_conf *conf = ex->pub.generation->conf;
-    const struct gw_conf_route *route = ex->pub.route;
+    const struct gw_conf_details *details = gw_conf_details(conf, ex->pub.route);
     enum gw_rc rc;
 
     if (request_upstream_path(ex) != 0) {
@@ -75,9 +75,9 @@ void static_start(struct exchange *ex)
     }
     answer_prepare_body_filter(ex);
     ex->files_conf =
-        (struct gw_files_conf){.root = gw_ref_str(conf, route->root),
-                               .index = gw_ref_str(conf, route->index),
-                               .cache_control = gw_ref_str(conf, route->cache_control)};
+        (struct gw_files_conf){.root = gw_ref_str(conf, details->root),
+                               .index = gw_ref_str(conf, details->index),
+                               .cache_control = gw_ref_str(conf, details->cache_control)};
     ex->files_request = (struct gw_files_request){
         .method = ex->pub.request.method_id,
         .name = ex->upstream_path,

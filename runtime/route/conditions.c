@@ -402,7 +402,7 @@ uint32_t gw_route_conditions_compile(struct gw_image *image, uint32_t route,
                                      gw_route_regex_fn regex, void *arg)
 {
     const struct gw_conf *conf = gw_image_conf(image);
-    struct gw_conf_match match = GW_ITEMS(conf, conf->routes, struct gw_conf_route)[route].match;
+    struct gw_conf_match match = GW_ITEMS(conf, conf->details, struct gw_conf_details)[route].match;
     struct gw_route_conditions c = {0};
     uint32_t off;
 

@@ -15,23 +15,23 @@ struct look {
     uint32_t *fitting; /* by route: its best entry that fits, or GW_NONE */
 };
 
-static const struct gw_conf_route *route_at(const struct gw_conf *conf, uint32_t i)
+static const struct gw_conf_details *details_at(const struct gw_conf *conf, uint32_t i)
 {
-    return GW_ITEMS(conf, conf->routes, struct gw_conf_route) + i;
+    return GW_ITEMS(conf, conf->details, struct gw_conf_details) + i;
 }
 
 static struct gw_str route_name(const struct gw_conf *conf, uint32_t i)
 {
-    return gw_ref_str(conf, route_at(conf, i)->name);
+    return gw_ref_str(conf, GW_ITEMS(conf, conf->routes, struct gw_conf_route)[i].name);
 }
 
 static struct gw_str host_text(const struct look *l, const struct gw_route_entry *entry)
 {
-    const struct gw_conf_route *route = route_at(l->conf, entry->route);
+    const struct gw_conf_details *details = details_at(l->conf, entry->route);
 
     if (entry->host == GW_NONE)
         return GW_STR("*");
-    return gw_ref_str(l->conf, GW_ITEMS(l->conf, route->match.hosts, struct gw_ref)[entry->host]);
+    return gw_ref_str(l->conf, GW_ITEMS(l->conf, details->match.hosts, struct gw_ref)[entry->host]);
 }
 
 static bool host_fits(struct gw_str rule, struct gw_str host)
@@ -199,7 +199,7 @@ static struct gw_str say_client(const struct look *l)
 static struct gw_str say(const struct look *l, uint32_t route, enum gw_route_fit fit,
                          uint32_t which)
 {
-    const struct gw_conf_match *match = &route_at(l->conf, route)->match;
+    const struct gw_conf_match *match = &details_at(l->conf, route)->match;
 
     switch (fit) {
     case GW_ROUTE_NO_HOST:
@@ -303,9 +303,9 @@ static bool paths_differ(const struct look *l, const struct gw_route_entry *a,
 static struct gw_str say_lost(const struct look *l, const struct gw_route_entry *loser,
                               const struct gw_route_entry *winner)
 {
-    const struct gw_conf_route *a = route_at(l->conf, loser->route);
-    const struct gw_conf_route *b = route_at(l->conf, winner->route);
-    struct gw_str name = gw_ref_str(l->conf, b->name);
+    const struct gw_conf_details *a = details_at(l->conf, loser->route);
+    const struct gw_conf_details *b = details_at(l->conf, winner->route);
+    struct gw_str name = route_name(l->conf, winner->route);
     uint32_t conditions = gw_route_conditions_count(&a->match);
 
     if (a->priority != b->priority)

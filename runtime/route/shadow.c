@@ -106,14 +106,14 @@ static struct gw_str stand_in(struct gw_arena *arena, const struct gw_conf *conf
 static struct gw_str host_of(struct gw_arena *arena, const struct gw_conf *conf,
                              const struct gw_route_entry *entry)
 {
-    const struct gw_conf_route *route =
-        GW_ITEMS(conf, conf->routes, struct gw_conf_route) + entry->route;
+    const struct gw_conf_details *details =
+        GW_ITEMS(conf, conf->details, struct gw_conf_details) + entry->route;
     struct gw_str host;
     char *copy;
 
     if (entry->host == GW_NONE)
         return GW_STR("");
-    host = gw_ref_str(conf, GW_ITEMS(conf, route->match.hosts, struct gw_ref)[entry->host]);
+    host = gw_ref_str(conf, GW_ITEMS(conf, details->match.hosts, struct gw_ref)[entry->host]);
     if (host.data[0] != '*')
         return host;
     if (host.len == 1)
@@ -148,15 +148,16 @@ static uint32_t covered_by(struct cover *c, uint32_t rank)
 static void warn(const struct gw_conf *conf, struct gw_report *report, uint32_t route, uint32_t by)
 {
     const struct gw_conf_route *routes = GW_ITEMS(conf, conf->routes, struct gw_conf_route);
+    const struct gw_conf_details *details = GW_ITEMS(conf, conf->details, struct gw_conf_details);
     struct gw_str name = gw_ref_str(conf, routes[route].name);
     struct gw_str winner = gw_ref_str(conf, routes[by].name);
     struct gw_arena arena = GW_ARENA_INIT;
     struct gw_str path = gw_arena_printf(&arena, "routes.%.*s", GW_STR_ARG(name));
 
     gw_report_warn(
-        report, routes[route].where, path,
+        report, details[route].where, path,
         "can never match: route \"%.*s\" (line %u) fits whatever it fits and comes first",
-        GW_STR_ARG(winner), routes[by].where.line);
+        GW_STR_ARG(winner), details[by].where.line);
     gw_arena_fini(&arena);
 }
 

@@ -81,21 +81,22 @@ static uint32_t names_add(struct names *names, struct gw_arena *arena, struct gw
     return names->count - 1;
 }
 
-static const struct gw_conf_route *route_at(struct build *b, uint32_t i)
+static const struct gw_conf_details *details_at(struct build *b, uint32_t i)
 {
     const struct gw_conf *conf = gw_image_conf(b->image);
 
-    return GW_ITEMS(conf, conf->routes, struct gw_conf_route) + i;
+    return GW_ITEMS(conf, conf->details, struct gw_conf_details) + i;
 }
 
 static void fault(struct build *b, const char *key, struct gw_str value, const char *text)
 {
-    const struct gw_conf_route *route = route_at(b, b->route);
-    struct gw_str name = gw_ref_str(gw_image_conf(b->image), route->name);
+    const struct gw_conf *conf = gw_image_conf(b->image);
+    struct gw_str name =
+        gw_ref_str(conf, GW_ITEMS(conf, conf->routes, struct gw_conf_route)[b->route].name);
     struct gw_str path = gw_arena_printf(&b->arena, "routes.%.*s.match.%s", GW_STR_ARG(name), key);
 
     b->failed = true;
-    gw_report_fault(b->report, route->where, path, "\"%.*s\": %s",
+    gw_report_fault(b->report, details_at(b, b->route)->where, path, "\"%.*s\": %s",
                     value.len > 200 ? 200 : (int)value.len, value.data, text);
 }
 
@@ -162,20 +163,21 @@ static struct gw_ref keep_text(struct build *b, struct gw_ref from, struct gw_st
 static const struct gw_route_parsed *add_pattern(struct build *b, uint32_t i, uint32_t *number)
 {
     const struct gw_conf *conf = gw_image_conf(b->image);
-    const struct gw_conf_route *route = route_at(b, b->route);
+    const struct gw_conf_details *details = details_at(b, b->route);
     struct gw_route_parsed *parsed = gw_arena_alloc(&b->arena, sizeof(*parsed));
     struct gw_route_pattern pattern = {.regex = GW_NONE};
     struct gw_ref from = {0, 0};
     struct gw_str text;
     struct gw_err err;
 
-    if (route->match.paths.len == 0) {
+    if (details->match.paths.len == 0) {
         gw_route_pattern_any(parsed);
     } else {
-        from = GW_ITEMS(conf, route->match.paths, struct gw_ref)[i];
+        from = GW_ITEMS(conf, details->match.paths, struct gw_ref)[i];
         /* What is parsed must not move with the image. */
         text = gw_arena_dup(&b->arena, gw_ref_str(conf, from));
-        if (gw_route_pattern_parse(&b->arena, text, route->merge_slashes, parsed, &err) != GW_OK) {
+        if (gw_route_pattern_parse(&b->arena, text, details->merge_slashes, parsed, &err) !=
+            GW_OK) {
             fault(b, "path", text, err.text);
             return NULL;
         }
@@ -235,13 +237,13 @@ static bool read_host(struct build *b, struct gw_str host, enum gw_route_host *k
 static void add_draft(struct build *b, const struct gw_route_parsed *parsed, uint32_t pattern,
                       uint32_t host, enum gw_route_host kind, struct gw_str key)
 {
-    const struct gw_conf_route *route = route_at(b, b->route);
+    const struct gw_conf_details *details = details_at(b, b->route);
     struct gw_route_draft draft = {
-        .order = gw_route_order(route->priority, kind, key.len, parsed),
+        .order = gw_route_order(details->priority, kind, key.len, parsed),
         .route = b->route,
         .pattern = pattern,
         .host = host,
-        .conditions_count = gw_route_conditions_count(&route->match),
+        .conditions_count = gw_route_conditions_count(&details->match),
         .parsed = parsed,
         .host_key = key,
     };
@@ -252,7 +254,7 @@ static void add_draft(struct build *b, const struct gw_route_parsed *parsed, uin
 static void check_methods(struct build *b)
 {
     const struct gw_conf *conf = gw_image_conf(b->image);
-    struct gw_ref methods = route_at(b, b->route)->match.methods;
+    struct gw_ref methods = details_at(b, b->route)->match.methods;
 
     for (uint32_t i = 0; i < methods.len; i++) {
         struct gw_str method = gw_ref_str(conf, GW_ITEMS(conf, methods, struct gw_ref)[i]);
@@ -263,8 +265,8 @@ static void check_methods(struct build *b)
 
 static void add_entries(struct build *b)
 {
-    uint32_t hosts = route_at(b, b->route)->match.hosts.len;
-    uint32_t paths = route_at(b, b->route)->match.paths.len;
+    uint32_t hosts = details_at(b, b->route)->match.hosts.len;
+    uint32_t paths = details_at(b, b->route)->match.paths.len;
     uint64_t drafts = gw_buf_len(&b->drafts) / sizeof(struct gw_route_draft);
 
     if (drafts + (uint64_t)(hosts > 0 ? hosts : 1) * (paths > 0 ? paths : 1) >
@@ -283,7 +285,7 @@ static void add_entries(struct build *b)
         for (uint32_t h = 0; h < hosts; h++) {
             const struct gw_conf *conf = gw_image_conf(b->image);
             struct gw_ref ref =
-                GW_ITEMS(conf, route_at(b, b->route)->match.hosts, struct gw_ref)[h];
+                GW_ITEMS(conf, details_at(b, b->route)->match.hosts, struct gw_ref)[h];
             enum gw_route_host kind;
             struct gw_str key;
 
@@ -299,7 +301,7 @@ static void collect(struct build *b)
 
     b->conditions = gw_arena_zalloc(&b->arena, (count + 1) * sizeof(uint32_t));
     for (b->route = 0; b->route < count; b->route++) {
-        if (!route_at(b, b->route)->enabled)
+        if (!details_at(b, b->route)->enabled)
             continue;
         check_methods(b);
         b->conditions[b->route] = gw_route_conditions_compile(b->image, b->route, add_regex, b);
@@ -332,7 +334,7 @@ static struct gw_ref write_entries(struct build *b, const struct gw_route_draft 
                                                 .conditions = b->conditions[d->route]};
         if (d->parsed->kind == GW_ROUTE_PATH_REGEX)
             entries[rank].flags |= GW_ROUTE_ENTRY_REGEX;
-        if (route_at(b, d->route)->merge_slashes) {
+        if (details_at(b, d->route)->merge_slashes) {
             entries[rank].flags |= GW_ROUTE_ENTRY_MERGE;
             *merges += 1;
         }

@@ -276,9 +276,9 @@ void gw_route_trees_write(struct gw_route_trees *trees, struct gw_image *image,
         if (node->label_len > GW_ROUTE_LABEL_INLINE)
             node->label.off += labels.off;
     }
-    /* 32 more bytes, so that no node lies across two cache lines. */
+    /* So no node lies across two cache lines. */
     table->nodes.len = count;
-    table->nodes.off = (gw_image_alloc(image, gw_buf_len(&trees->nodes) + 32) + 31) & ~31u;
+    table->nodes.off = gw_image_alloc_lines(image, gw_buf_len(&trees->nodes));
     memcpy(gw_image_at(image, table->nodes.off), node_at(trees, 0), gw_buf_len(&trees->nodes));
     table->firsts = write_array(image, &trees->firsts, 1);
     table->places = write_array(image, &trees->places, sizeof(struct gw_route_place));

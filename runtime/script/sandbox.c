@@ -97,8 +97,9 @@ static int host_body_bytes_max(lua_State *L)
     uint32_t max = 0;
 
     if (x != NULL)
-        max = x->route != NULL ? x->route->limits.body_buffer_bytes_max
-                               : x->generation->conf->limits.body_buffer_bytes_max;
+        max = x->route != NULL
+                  ? gw_route_limits(x->generation->conf, x->route)->body_buffer_bytes_max
+                  : x->generation->conf->limits.body_buffer_bytes_max;
     lua_pushnumber(L, max > 0 ? max : 1 << 20);
     return 1;
 }
@@ -178,7 +179,7 @@ static int host_read_body(lua_State *L)
     gw_lib_check(L, "reading request.body", GW_IN_REWRITE | GW_IN_ACCESS | GW_IN_BALANCER);
     if (x == NULL)
         return luaL_error(L, "request is over");
-    max = x->route != NULL ? x->route->limits.body_buffer_bytes_max
+    max = x->route != NULL ? gw_route_limits(x->generation->conf, x->route)->body_buffer_bytes_max
                            : x->generation->conf->limits.body_buffer_bytes_max;
     op = gw_arena_zalloc(&x->arena, sizeof(*op));
     op->exchange = x;

@@ -97,7 +97,7 @@ static void lists_append_and_maps_merge(void **state)
     assert_ref(c, files[1].path, path);
     assert_int_not_equal(files[1].hash, 0);
     assert_int_not_equal(files[1].hash, files[2].hash);
-    assert_int_equal(routes[2].where.file, 2);
+    assert_int_equal(gw_conf_details(c, &routes[2])->where.file, 2);
     unload(&l);
 }
 

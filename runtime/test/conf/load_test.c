@@ -3,13 +3,17 @@
 #include <netinet/in.h>
 #include <unistd.h>
 
-#include "conf/limits.h"
 #include "support.h"
 
 static const struct gw_conf_route *route(const struct gw_conf *conf, uint32_t i)
 {
     assert_true(i < conf->routes.len);
     return &GW_ITEMS(conf, conf->routes, struct gw_conf_route)[i];
+}
+
+static const struct gw_conf_details *details(const struct gw_conf *conf, uint32_t i)
+{
+    return gw_conf_details(conf, route(conf, i));
 }
 
 static const struct gw_conf_upstream *upstream(const struct gw_conf *conf, uint32_t i)
@@ -119,38 +123,6 @@ static void every_key_arrives(void **state)
     unload(&l);
 }
 
-static void limits_of_three_levels(void **state)
-{
-    struct loaded l;
-    const struct gw_conf *c;
-    const struct gw_conf_listener *listener;
-    struct gw_conf_limits out;
-
-    load(&l,
-         "limits: { body_size_max: 1m, send_timeout: 7s }\n"
-         "listen: { address: 1.2.3.4:80, limits: { send_timeout: 8s, header_count_max: 5, "
-         "body_timeout: 3s } }\n"
-         "routes:\n  - { upstream: http://a, limits: { body_size_max: 2m, body_timeout: 9s } }\n"
-         "  - { upstream: http://a }\n");
-    c = conf_of(&l);
-    listener = GW_ITEMS(c, c->listeners, struct gw_conf_listener);
-    assert_int_equal(listener->limits.body_bytes_max, 1 << 20);
-    assert_int_equal(listener->limits.send_timeout_ms, 8000);
-    assert_int_equal(__builtin_popcountll(listener->limits.given), 3);
-    assert_int_equal(route(c, 0)->limits.send_timeout_ms, 7000);
-    assert_int_equal(__builtin_popcountll(route(c, 0)->limits.given), 2);
-    assert_int_equal(route(c, 1)->limits.given, 0);
-    gw_conf_limits_nearest(&listener->limits, &route(c, 0)->limits, &out);
-    assert_int_equal(out.body_bytes_max, 2 << 20);
-    assert_int_equal(out.body_timeout_ms, 9000);
-    assert_int_equal(out.send_timeout_ms, 8000);
-    assert_int_equal(out.header_count_max, 5);
-    gw_conf_limits_nearest(&listener->limits, &route(c, 1)->limits, &out);
-    assert_int_equal(out.body_bytes_max, 1 << 20);
-    assert_int_equal(out.body_timeout_ms, 3000);
-    unload(&l);
-}
-
 static void upstreams(void **state)
 {
     struct loaded l;
@@ -207,6 +179,7 @@ static void a_whole_route(void **state)
     struct loaded l;
     const struct gw_conf *c;
     const struct gw_conf_route *r;
+    const struct gw_conf_details *d;
     const struct gw_conf_condition *h;
 
     load(&l, "listen: [ { name: p, address: 1.2.3.4:80 }, { name: q, address: 1.2.3.4:81 } ]\n"
@@ -232,26 +205,27 @@ static void a_whole_route(void **state)
              "    merge_slashes: true\n");
     c = conf_of(&l);
     r = route(c, 0);
+    d = details(c, 0);
     assert_ref(c, r->name, "one");
-    assert_int_equal(r->where.line, 3);
-    assert_int_equal(r->match.listeners.len, 1);
-    assert_int_equal(GW_ITEMS(c, r->match.listeners, uint32_t)[0], 1);
-    assert_ref(c, item(c, r->match.hosts, 0), "a.example.com");
-    assert_ref(c, item(c, r->match.hosts, 1), "*.example.com");
-    assert_ref(c, item(c, r->match.hosts, 2), "[::1]");
-    assert_int_equal(r->match.paths.len, 3);
-    assert_ref(c, item(c, r->match.paths, 1), "/b/:id/*");
-    assert_ref(c, item(c, r->match.methods, 1), "PURGE");
-    h = GW_ITEMS(c, r->match.headers, struct gw_conf_condition);
-    assert_int_equal(r->match.headers.len, 3);
+    assert_int_equal(d->where.line, 3);
+    assert_int_equal(d->match.listeners.len, 1);
+    assert_int_equal(GW_ITEMS(c, d->match.listeners, uint32_t)[0], 1);
+    assert_ref(c, item(c, d->match.hosts, 0), "a.example.com");
+    assert_ref(c, item(c, d->match.hosts, 1), "*.example.com");
+    assert_ref(c, item(c, d->match.hosts, 2), "[::1]");
+    assert_int_equal(d->match.paths.len, 3);
+    assert_ref(c, item(c, d->match.paths, 1), "/b/:id/*");
+    assert_ref(c, item(c, d->match.methods, 1), "PURGE");
+    h = GW_ITEMS(c, d->match.headers, struct gw_conf_condition);
+    assert_int_equal(d->match.headers.len, 3);
     assert_ref(c, h[0].name, "x-api");
     assert_ref(c, h[0].value, "2");
-    assert_ref(c, GW_ITEMS(c, r->match.query, struct gw_conf_condition)[0].name, "Debug");
-    assert_int_equal(r->match.clients.len, 2);
-    assert_int_equal(GW_ITEMS(c, r->match.clients, struct gw_cidr)[1].bits, 128);
-    assert_ref(c, r->match.scheme, "https");
-    assert_int_equal(r->priority, -5);
-    assert_int_equal(r->enabled, 0);
+    assert_ref(c, GW_ITEMS(c, d->match.query, struct gw_conf_condition)[0].name, "Debug");
+    assert_int_equal(d->match.clients.len, 2);
+    assert_int_equal(GW_ITEMS(c, d->match.clients, struct gw_cidr)[1].bits, 128);
+    assert_ref(c, d->match.scheme, "https");
+    assert_int_equal(d->priority, -5);
+    assert_int_equal(d->enabled, 0);
     assert_int_equal(r->kind, GW_ROUTE_UPSTREAM);
     assert_ref(c, r->strip, "/b");
     assert_int_equal(r->host_mode, GW_HOST_NAME);
@@ -260,7 +234,7 @@ static void a_whole_route(void **state)
     assert_int_equal(r->retries, 2);
     assert_int_equal(r->buffer_request, 1);
     assert_int_equal(r->buffer_response, 1);
-    assert_int_equal(r->merge_slashes, 1);
+    assert_int_equal(d->merge_slashes, 1);
     assert_int_equal(r->chain, GW_NONE);
     unload(&l);
 }
@@ -283,32 +257,32 @@ static void what_routes_answer(void **state)
          "  - { upstream: http://a, host: upstream, buffering: { request: true } }\n");
     c = conf_of(&l);
     assert_int_equal(route(c, 0)->kind, GW_ROUTE_RESPOND);
-    assert_int_equal(route(c, 0)->status, 200);
-    assert_ref(c, route(c, 0)->body, "hi");
-    h = GW_ITEMS(c, route(c, 0)->headers, struct gw_conf_header);
-    assert_int_equal(route(c, 0)->headers.len, 1);
+    assert_int_equal(details(c, 0)->status, 200);
+    assert_ref(c, details(c, 0)->body, "hi");
+    h = GW_ITEMS(c, details(c, 0)->headers, struct gw_conf_header);
+    assert_int_equal(details(c, 0)->headers.len, 1);
     assert_ref(c, h[0].value, "text/plain; charset=utf-8");
-    assert_int_equal(route(c, 0)->cache_control.len, 0);
+    assert_int_equal(details(c, 0)->cache_control.len, 0);
     assert_int_equal(route(c, 0)->upstream, GW_NONE);
-    h = GW_ITEMS(c, route(c, 1)->headers, struct gw_conf_header);
-    assert_int_equal(route(c, 1)->headers.len, 3);
+    h = GW_ITEMS(c, details(c, 1)->headers, struct gw_conf_header);
+    assert_int_equal(details(c, 1)->headers.len, 3);
     assert_ref(c, h[0].value, "a/b");
     assert_ref(c, h[2].value, "2");
-    assert_int_equal(route(c, 2)->headers.len, 0);
+    assert_int_equal(details(c, 2)->headers.len, 0);
     assert_int_equal(route(c, 3)->kind, GW_ROUTE_REDIRECT);
-    assert_int_equal(route(c, 3)->status, 302);
-    assert_ref(c, route(c, 3)->location, "https://$host$path$query");
-    assert_int_equal(route(c, 4)->status, 308);
+    assert_int_equal(details(c, 3)->status, 302);
+    assert_ref(c, details(c, 3)->location, "https://$host$path$query");
+    assert_int_equal(details(c, 4)->status, 308);
     assert_int_equal(route(c, 5)->kind, GW_ROUTE_FILES);
-    assert_ref(c, route(c, 5)->root, "/tmp");
-    assert_ref(c, route(c, 5)->index, "index.html");
-    assert_int_equal(route(c, 6)->index.len, 0);
-    assert_ref(c, route(c, 6)->cache_control, "no-store");
+    assert_ref(c, details(c, 5)->root, "/tmp");
+    assert_ref(c, details(c, 5)->index, "index.html");
+    assert_int_equal(details(c, 6)->index.len, 0);
+    assert_ref(c, details(c, 6)->cache_control, "no-store");
     assert_int_equal(route(c, 7)->host_mode, GW_HOST_UPSTREAM);
     assert_int_equal(route(c, 7)->buffer_request, 1);
     assert_int_equal(route(c, 7)->buffer_response, 0);
     assert_int_equal(route(c, 7)->retries, 1);
-    assert_int_equal(route(c, 7)->enabled, 1);
+    assert_int_equal(details(c, 7)->enabled, 1);
     assert_ref(c, route(c, 7)->name, "t.yaml:10");
     unload(&l);
 }
@@ -639,7 +613,7 @@ static uint64_t hash_of(const char *routes, uint32_t i)
 
     snprintf(yaml, sizeof(yaml), LISTEN "routes:\n%s", routes);
     load(&l, yaml);
-    hash = route(conf_of(&l), i)->hash;
+    hash = details(conf_of(&l), i)->hash;
     unload(&l);
     return hash;
 }
@@ -777,7 +751,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults),
         cmocka_unit_test(every_key_arrives),
-        cmocka_unit_test(limits_of_three_levels),
         cmocka_unit_test(upstreams),
         cmocka_unit_test(a_whole_route),
         cmocka_unit_test(what_routes_answer),

@@ -294,7 +294,7 @@ static void environment(void **state)
     assert_ref(conf, GW_ITEMS(conf, conf->listeners, struct gw_conf_listener)[0].address_text,
                "127.0.0.1:8081");
     /* What came out of a variable is not expanded again. */
-    assert_ref(conf, GW_ITEMS(conf, conf->routes, struct gw_conf_route)[0].body, "${PORT}");
+    assert_ref(conf, GW_ITEMS(conf, conf->details, struct gw_conf_details)[0].body, "${PORT}");
     unload(&l);
 
     expect_report("listen: 127.0.0.1:${NONE}\n",

@@ -17,19 +17,21 @@ struct row {
 /* An image with these routes (ends with name NULL) and one listener on `port`. */
 static void make(struct gw_image *image, const struct row *rows, uint16_t port)
 {
-    uint32_t count = 0, off, listener;
+    uint32_t count = 0, off, details, listener;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = port};
 
     while (rows[count].name != NULL)
         count++;
     gw_image_init(image);
     off = gw_image_alloc(image, count * sizeof(struct gw_conf_route));
+    details = gw_image_alloc(image, count * sizeof(struct gw_conf_details));
     for (uint32_t i = 0; i < count; i++) {
         struct gw_ref name = gw_image_add_str(image, gw_str_c(rows[i].name));
         struct gw_conf_route *route = gw_image_at(image, off);
         route[i].name = name;
-        route[i].hash = rows[i].hash;
+        ((struct gw_conf_details *)gw_image_at(image, details))[i].hash = rows[i].hash;
     }
+    gw_image_conf(image)->details = (struct gw_ref){details, count};
     gw_image_conf(image)->routes = (struct gw_ref){off, count};
     listener = gw_image_alloc(image, sizeof(struct gw_conf_listener));
     struct gw_ref name = gw_image_add_str(image, GW_STR("public"));

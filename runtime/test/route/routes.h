@@ -97,26 +97,25 @@ static inline struct gw_ref routes_listeners(struct gw_image *image, const int *
     return out;
 }
 
-static inline void routes_write_row(struct gw_image *image, uint32_t at, const struct row *row,
-                                    uint32_t line)
+static inline void routes_write_row(struct gw_image *image, uint32_t i, const struct row *row)
 {
-    struct gw_conf_route route = {.enabled = !row->disabled,
-                                  .merge_slashes = row->merge,
-                                  .priority = row->priority,
-                                  .upstream = GW_NONE};
+    struct gw_conf_route route = {.upstream = GW_NONE};
+    struct gw_conf_details details = {
+        .enabled = !row->disabled, .merge_slashes = row->merge, .priority = row->priority};
 
-    route.where.line = line;
+    details.where.line = i + 1;
     route.name = gw_image_add_str(image, gw_str_c(row->name));
-    route.match.paths = routes_texts(image, row->paths);
-    route.match.hosts = routes_texts(image, row->hosts);
-    route.match.methods = routes_texts(image, row->methods);
-    route.match.headers = routes_pairs(image, row->headers);
-    route.match.query = routes_pairs(image, row->query);
-    route.match.clients = routes_clients(image, row->clients);
-    route.match.listeners = routes_listeners(image, row->listeners);
+    details.match.paths = routes_texts(image, row->paths);
+    details.match.hosts = routes_texts(image, row->hosts);
+    details.match.methods = routes_texts(image, row->methods);
+    details.match.headers = routes_pairs(image, row->headers);
+    details.match.query = routes_pairs(image, row->query);
+    details.match.clients = routes_clients(image, row->clients);
+    details.match.listeners = routes_listeners(image, row->listeners);
     if (row->scheme != NULL)
-        route.match.scheme = gw_image_add_str(image, gw_str_c(row->scheme));
-    memcpy(gw_image_at(image, at), &route, sizeof(route));
+        details.match.scheme = gw_image_add_str(image, gw_str_c(row->scheme));
+    ((struct gw_conf_route *)gw_image_at(image, gw_image_conf(image)->routes.off))[i] = route;
+    ((struct gw_conf_details *)gw_image_at(image, gw_image_conf(image)->details.off))[i] = details;
 }
 
 static inline void routes_init(struct routes *r, const struct row *rows, uint32_t count)
@@ -129,10 +128,11 @@ static inline void routes_init(struct routes *r, const struct row *rows, uint32_
     gw_report_init(&r->report);
     (void)gw_report_file(&r->report, GW_STR("gateway.yaml"));
     off = gw_image_alloc(&r->image, (count + 1) * sizeof(struct gw_conf_route));
-    for (uint32_t i = 0; i < count; i++)
-        routes_write_row(&r->image, off + i * (uint32_t)sizeof(struct gw_conf_route), &rows[i],
-                         i + 1);
     gw_image_conf(&r->image)->routes = (struct gw_ref){off, count};
+    off = gw_image_alloc(&r->image, (count + 1) * sizeof(struct gw_conf_details));
+    gw_image_conf(&r->image)->details = (struct gw_ref){off, count};
+    for (uint32_t i = 0; i < count; i++)
+        routes_write_row(&r->image, i, &rows[i]);
 }
 
 static inline void routes_fini(struct routes *r)

@@ -93,12 +93,12 @@ static void too_many_alternatives_are_a_fault(void **unused)
     texts = gw_image_alloc(&r.image, count * sizeof(struct gw_ref));
     {
         struct gw_conf *conf = gw_image_conf(&r.image);
-        struct gw_conf_route *route = gw_image_at(&r.image, conf->routes.off);
-        struct gw_ref path = GW_ITEMS(conf, route->match.paths, struct gw_ref)[0];
+        struct gw_conf_details *details = gw_image_at(&r.image, conf->details.off);
+        struct gw_ref path = GW_ITEMS(conf, details->match.paths, struct gw_ref)[0];
         for (uint32_t i = 0; i < count; i++)
             ((struct gw_ref *)gw_image_at(&r.image, texts))[i] = path;
-        route->match.paths = (struct gw_ref){texts, count};
-        route->match.hosts = (struct gw_ref){texts, 2000};
+        details->match.paths = (struct gw_ref){texts, count};
+        details->match.hosts = (struct gw_ref){texts, 2000};
     }
     assert_int_equal(gw_route_table_build(&r.image, &r.report), GW_INVALID);
     assert_int_equal(r.report.faults_count, 1);

@@ -206,12 +206,15 @@ static inline struct gw_ref text_ref(struct gw_image *image, const char *text)
 static inline void world_image(struct world *w, struct gw_image *image)
 {
     struct gw_conf_route routes[2] = {{.upstream = GW_NONE}, {.upstream = GW_NONE}};
+    struct gw_conf_limits *limits;
     uint32_t off;
 
     gw_image_init(image);
     routes[0].name = text_ref(image, "first");
     routes[1].name = text_ref(image, "second");
-    routes[0].limits.body_buffer_bytes_max = routes[1].limits.body_buffer_bytes_max = 1000;
+    routes[0].limits = routes[1].limits = gw_image_alloc(image, sizeof(*limits));
+    limits = gw_image_at(image, routes[0].limits);
+    limits->body_buffer_bytes_max = 1000;
     off = gw_image_alloc(image, sizeof(routes));
     memcpy(gw_image_at(image, off), routes, sizeof(routes));
     gw_image_conf(image)->routes = (struct gw_ref){off, 2};
