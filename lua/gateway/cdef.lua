@@ -60,6 +60,7 @@ int gw_ffi_query_at(uint32_t slot, uint32_t n, struct gw_str *name, struct gw_st
 
 int gw_ffi_set_text(uint32_t slot, int what, const char *text, size_t len);
 int gw_ffi_set_status(uint32_t slot, uint32_t status);
+bool gw_ffi_response_body(uint32_t slot, struct gw_str *out);
 int gw_ffi_set_target(uint32_t slot, uint32_t index);
 bool gw_ffi_param(uint32_t slot, uint32_t n, struct gw_str *name, struct gw_str *value);
 

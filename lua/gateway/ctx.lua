@@ -21,12 +21,15 @@ local LISTENER = 15
 local PORT, VERSION, STATUS, BYTES_IN, BYTES_OUT, BEGAN_US, UPSTREAM_BEGAN_US = 0, 1, 2, 3, 4, 5, 6
 local UPSTREAM_HEAD_US, ENDED_US, TRIES, CLIENT_PORT, FLAGS, LENGTH = 7, 8, 9, 10, 11, 12
 local SET_PATH, SET_QUERY, SET_METHOD, SET_BODY, SET_ID, SET_UPSTREAM = 0, 1, 2, 3, 4, 5
+local SET_RESPONSE_BODY = 6
 
 -- Bits of script/lib.h.
 local IN_ASK = 1 + 2 + 4 + 8      -- rewrite, access, balancer
 local IN_HEADER_FILTER = 16
 local IN_ANSWER = IN_ASK + IN_HEADER_FILTER
-local IN_RESPONSE = 16 + 32 + 64  -- header_filter, body_filter, log
+local IN_WHOLE = 4194304          -- body_filter of a whole body
+local IN_RESPONSE = 16 + 32 + 64 + IN_WHOLE -- header_filter, body_filter, log
+local IN_HELD = IN_HEADER_FILTER + IN_WHOLE -- the head of the answer has not left
 
 local request_t = ffi.typeof "gw_h_request"
 local int32_t, uint64_t = ffi.typeof "int32_t", ffi.typeof "uint64_t"
@@ -101,7 +104,7 @@ local function number_of(name)
 end
 
 local function writable(i, which, name)
-  local mask = which == 0 and IN_ASK or IN_HEADER_FILTER
+  local mask = which == 0 and IN_ASK or IN_HELD
   if band(slots[i].in_, mask) == 0 then
     host.wrong_phase(("setting %s header %s"):format(which == 0 and "request" or "response", name),
       slots[i].in_, mask)
@@ -365,6 +368,34 @@ local response_get = {
   end,
   error = function(i) return text(i, ERROR) end,
   from_gateway = function(i) return band(c_number(i, FLAGS), 1) ~= 0 end,
+  body = function(i)
+    need(i, IN_HELD, "reading response.body")
+    if slots[i].in_ == IN_WHOLE then
+      local ctx = ctxs[i]
+      return rawget(ctx, "gw_body_") or rawget(ctx, "gw_chunk_")
+    end
+    if C.gw_ffi_response_body(i, out) then
+      return out.len > 0 and ffi_string(out.data, out.len) or ""
+    end
+    error('response.body: it has not come yet: read it in body_filter, with body = "buffered"', 3)
+  end,
+}
+
+local response_set = {
+  status = function(i, value)
+    if type(value) ~= "number" or value < 200 or value > 599 or value % 1 ~= 0 then
+      error("response.status: 200 to 599 expected", 3)
+    end
+    C.gw_ffi_set_status(i, value)
+  end,
+  body = function(i, value)
+    value = value_text(value == nil and "" or value, "response.body", 3)
+    if slots[i].in_ == IN_WHOLE then
+      rawset(ctxs[i], "gw_body_", value) -- taken by driver.lua
+    else
+      raise_rc(C.gw_ffi_set_text(i, SET_RESPONSE_BODY, value, #value), "response.body", 3)
+    end
+  end,
 }
 
 ffi.metatype("struct gw_h_response", {
@@ -379,14 +410,12 @@ ffi.metatype("struct gw_h_response", {
   end,
   __newindex = function(response, key, value)
     local i = alive_at(response)
-    if key ~= "status" then
-      error(("response.%s cannot be set: use ctx:exit() or body_filter"):format(tostring(key)), 2)
+    local set = response_set[key]
+    if not set then
+      error(("response.%s cannot be set"):format(tostring(key)), 2)
     end
-    need(i, IN_HEADER_FILTER, "setting response.status")
-    if type(value) ~= "number" or value < 200 or value > 599 or value % 1 ~= 0 then
-      error("response.status: 200 to 599 expected", 2)
-    end
-    C.gw_ffi_set_status(i, value)
+    need(i, IN_HELD, "setting response." .. key)
+    set(i, value)
   end,
   __tostring = function() return "response" end,
 })

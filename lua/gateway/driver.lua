@@ -5,7 +5,7 @@ local ffi = require "gateway.cdef"
 
 local M = {}
 
--- A function has at most 60 upvalues; a part of a chain uses 5 a plugin and 8 more.
+-- A function has at most 60 upvalues; a part of a chain uses 5 a plugin and 10 more.
 local PART = 10
 
 local host, ctxs, new_ctx, slots
@@ -46,36 +46,52 @@ local function bad_result(phase, value)
   end
 end
 
-local KEEP = {} -- key in ctx: pieces of a buffered body, by instance number
+--- Before a plugin gets a whole body: ctx.response.body (ctx.lua) is this one, and what the plugin
+--- assigns is in `gw_body_`. Where its deadline ends it, the next one begins with `gw_chunk_`.
+local function hold(ctx, chunk)
+  rawset(ctx, "gw_chunk_", chunk)
+  rawset(ctx, "gw_body_", nil)
+end
 
---- For `body = "buffered"`: the whole body, once.
-local function collect(ctx, number, chunk, last)
-  local kept = ctx[KEEP]
-  if not kept then
-    kept = {}
-    rawset(ctx, KEEP, kept)
-  end
-  local pieces = kept[number]
-  if not pieces then
-    pieces = { bytes = 0 }
-    kept[number] = pieces
-  end
-  pieces.bytes = pieces.bytes + #chunk
-  if pieces.bytes > host.body_bytes_max() then
-    error("the body is longer than body_buffer_bytes_max", 0)
-  end
-  pieces[#pieces + 1] = chunk
-  if last then
-    kept[number] = nil
-    return table.concat(pieces)
-  end
+local function assigned(ctx)
+  return rawget(ctx, "gw_body_")
 end
 
 local HEAD = [[
-local slots, ctxs, new_ctx, wanted, guarded, bad_result, collect, P = ... ]]
+local slots, ctxs, new_ctx, wanted, guarded, bad_result, hold, assigned, P = ... ]]
+
+-- Bits of script/lib.h.
+local IN_BODY_FILTER, IN_BODY_WHOLE = 32, 4194304
 
 local function add(out, text, ...)
   out[#out + 1] = text:format(...)
+end
+
+--- One step of body_filter: a piece, or a whole body for the plugins from the first on that wants it so.
+local function add_body_step(out, n, step)
+  add(out, "if whole then slot.in_ = %d hold(ctx, chunk) end",
+    step.buffered and IN_BODY_WHOLE or IN_BODY_FILTER)
+  if step.skip then
+    add(out, "local ok, r = guarded(f%d, c%d, ctx, chunk, last)", n, n)
+    add(out, "if not ok then r = nil elseif r == nil and whole then r = assigned(ctx) end")
+  else
+    add(out, "local r = f%d(c%d, ctx, chunk, last)", n, n)
+    add(out, "if r == nil and whole then r = assigned(ctx) end")
+  end
+  add(out, "if r ~= nil then chunk = r end")
+  add(out, "if type(chunk) ~= 'string' then bad_result('body_filter', chunk) end")
+end
+
+local function add_step(out, n, step, phase)
+  if step.skip then
+    add(out, "local ok, r = guarded(f%d, c%d, ctx)", n, n)
+    add(out, "if slot.verdict ~= 0 then return end")
+    add(out, "if ok and r then bad_result(%q, r) end", phase)
+  else
+    add(out, "local r = f%d(c%d, ctx)", n, n)
+    add(out, "if slot.verdict ~= 0 then return end")
+    add(out, "if r then bad_result(%q, r) end", phase)
+  end
 end
 
 --- Steps of [from, to]: { fn, conf, state, number, when, skip, buffered }.
@@ -85,16 +101,16 @@ local function part_source(steps, from, to, phase, body) -- luacheck: ignore 561
     add(out, "local f%d, c%d, s%d, w%d = P[%d].fn, P[%d].conf, P[%d].state, P[%d].when",
       n, n, n, n, n, n, n, n)
   end
-  add(out, "return function(i, from%s)", body and ", chunk, last" or "")
+  add(out, "return function(i, from%s)", body and ", to, chunk, last, whole" or "")
   add(out, "local ctx = ctxs[i] or new_ctx(i)")
   add(out, "local slot = slots[i]")
+  if body then
+    add(out, "if chunk == nil then chunk = rawget(ctx, 'gw_chunk_') end")
+  end
   for n = from, to do
     local step = steps[n]
-    local conditions = { ("from <= %d"):format(n) }
-    if body and not step.buffered then
-      conditions[#conditions + 1] = '(last or chunk ~= "")'
-    end
-    add(out, "if %s then", table.concat(conditions, " and "))
+    add(out, body and "if from <= %d and %d <= to and (last or chunk ~= '') then"
+      or "if from <= %d then", n, n)
     -- Before `when:`, so that an error there is known by its plugin too.
     add(out, "slot.instance, slot.position = %d, %d", step.number, n)
     if step.when then
@@ -102,31 +118,9 @@ local function part_source(steps, from, to, phase, body) -- luacheck: ignore 561
     end
     add(out, "ctx.state = s%d", n)
     if body then
-      if step.buffered then
-        add(out, "local whole = collect(ctx, %d, chunk, last)", step.number)
-        add(out, "if not whole then chunk = '' else chunk = whole")
-      end
-      if step.skip then
-        add(out, "local ok, r = guarded(f%d, c%d, ctx, chunk, last)", n, n)
-        add(out, "if ok and r ~= nil then chunk = r end")
-      else
-        add(out, "local r = f%d(c%d, ctx, chunk, last)", n, n)
-        add(out, "if r ~= nil then chunk = r end")
-      end
-      add(out, "if type(chunk) ~= 'string' then bad_result('body_filter', chunk) end")
-      if step.buffered then
-        add(out, "end")
-      end
+      add_body_step(out, n, step)
     else
-      if step.skip then
-        add(out, "local ok, r = guarded(f%d, c%d, ctx)", n, n)
-        add(out, "if slot.verdict ~= 0 then return end")
-        add(out, "if ok and r then bad_result(%q, r) end", phase)
-      else
-        add(out, "local r = f%d(c%d, ctx)", n, n)
-        add(out, "if slot.verdict ~= 0 then return end")
-        add(out, "if r then bad_result(%q, r) end", phase)
-      end
+      add_step(out, n, step, phase)
     end
     if step.when then
       add(out, "end")
@@ -142,26 +136,49 @@ end
 local function build_part(steps, from, to, phase, body)
   local chunk = assert(loadstring(part_source(steps, from, to, phase, body),
     "@gateway/chain:" .. phase))
-  return chunk(slots, ctxs, new_ctx, wanted, guarded, bad_result, collect, steps)
+  return chunk(slots, ctxs, new_ctx, wanted, guarded, bad_result, hold, assigned, steps)
 end
 
---- A function (slot index, first position) -> nothing; for body_filter (…, chunk, last) -> chunk.
+--- A function (slot index) -> does anybody want this body; place of the first that wants it whole,
+--- or 0. nil: all of them want it in pieces.
+local function build_plan(steps)
+  local plain = true
+  for _, step in ipairs(steps) do
+    plain = plain and not step.when and not step.buffered
+  end
+  return not plain and function(i)
+    local ctx, slot, any = ctxs[i] or new_ctx(i), slots[i], false
+    for n, step in ipairs(steps) do
+      slot.instance, slot.position = step.number, n
+      if not step.when or wanted(ctx, step.number, step.when) then
+        if step.buffered then
+          return true, n
+        end
+        any = true
+      end
+    end
+    return any, 0
+  end or nil
+end
+
+--- A function (slot index, first position) -> nothing; for body_filter (slot index, first and last
+--- position, chunk, last, whole) -> chunk, and the plan of the chain.
 function M.build(steps, phase)
   local body = phase == "body_filter"
-  local parts = {}
+  local parts, plan = {}, body and build_plan(steps) or nil
   for from = 1, #steps, PART do
     parts[#parts + 1] = build_part(steps, from, math.min(from + PART - 1, #steps), phase, body)
   end
   if #parts == 1 then
-    return parts[1]
+    return parts[1], plan
   end
   if body then
-    return function(i, from, chunk, last)
+    return function(i, from, to, chunk, last, whole)
       for n = 1, #parts do
-        chunk = parts[n](i, from, chunk, last)
+        chunk = parts[n](i, from, to, chunk, last, whole)
       end
       return chunk
-    end
+    end, plan
   end
   return function(i, from)
     for n = 1, #parts do

@@ -1,9 +1,7 @@
-/* Answers of our own: problems (RFC 9457), respond: and redirect: routes, what a plugin says;
- * and the header and body filters that every answer passes. */
+/* Answers of our own: problems (RFC 9457), respond: and redirect: routes, what a plugin says. */
 #include <assert.h>
 #include <stdio.h>
 
-#include "base/log.h"
 #include "proxy/exchange_private.h"
 
 static const struct gw_str content_type = {"Content-Type", 12};
@@ -78,69 +76,6 @@ void answer_problem(struct exchange *ex, uint16_t status, const char *detail)
                               gw_str_c(detail != NULL ? detail : ""));
 }
 
-/* ---- filters ---- */
-
-/* A body that will be changed has no length and no ranges, and no encoding that the filter
- * could not read. */
-void answer_prepare_body_filter(struct exchange *ex)
-{
-    if ((exchange_phases(ex) & 1u << GW_PHASE_BODY_FILTER) == 0)
-        return;
-    gw_fields_remove_known(&ex->pub.request.fields, GW_FIELD_RANGE);
-    gw_fields_remove_known(&ex->pub.request.fields, GW_FIELD_IF_RANGE);
-    (void)gw_fields_remove(&ex->pub.request.fields, GW_STR("accept-encoding"));
-}
-
-static void weaken_etag(struct exchange *ex)
-{
-    struct gw_field *etag = gw_fields_known(&ex->pub.response.fields, GW_FIELD_ETAG);
-
-    if (etag == NULL || gw_str_starts(etag->value, GW_STR("W/")))
-        return;
-    gw_fields_set(&ex->pub.response.fields, etag->name,
-                  gw_arena_printf(&ex->pub.arena, "W/%.*s", GW_STR_ARG(etag->value)));
-}
-
-/* False: the body is in a coding that no filter could read. */
-static bool note_body_filter(struct exchange *ex)
-{
-    struct gw_response *response = &ex->pub.response;
-    struct gw_str coding;
-
-    if ((exchange_phases(ex) & 1u << GW_PHASE_BODY_FILTER) == 0 || ex->proxy->hooks == NULL)
-        return true;
-    if (gw_fields_get(&response->fields, gw_field_name(GW_FIELD_CONTENT_ENCODING), &coding)) {
-        if (gw_decoder_new(coding, &ex->decoder) != GW_OK)
-            return false;
-        gw_fields_remove_known(&response->fields, GW_FIELD_CONTENT_ENCODING);
-    }
-    weaken_etag(ex);
-    gw_fields_remove_known(&response->fields, GW_FIELD_ACCEPT_RANGES);
-    response->length = GW_LENGTH_UNKNOWN;
-    ex->filters_body = response->has_body;
-    return true;
-}
-
-/* HEADER_FILTER for the answer in pub.response. False: another answer is on its way. */
-bool answer_filter_head(struct exchange *ex)
-{
-    enum gw_phase_rc rc = GW_PHASE_NEXT;
-
-    if (!ex->filtered) {
-        ex->filtered = true;
-        rc = exchange_phase(ex, GW_PHASE_HEADER_FILTER);
-    }
-    if (rc == GW_PHASE_NEXT && note_body_filter(ex))
-        return true;
-    relay_drop_client(ex);
-    if (rc == GW_PHASE_NEXT)
-        answer_problem(ex, 502, "The answer's content coding cannot be read by body_filter.");
-    else if (rc != GW_PHASE_ANSWERED)
-        answer_problem(ex, 500, "A plugin failed.");
-    answer_send(ex);
-    return false;
-}
-
 /* ---- sending ---- */
 
 static void copy_fields(struct exchange *ex)
@@ -153,17 +88,19 @@ static void copy_fields(struct exchange *ex)
             gw_fields_add(&ex->pub.response.fields, from->items[i].name, from->items[i].value);
 }
 
-/* Sends ex->answer: through the filters, unless it comes from one. */
+/* Sends ex->answer: through the filters, unless it comes from one or replaces what has passed
+ * header_filter already. */
 void answer_send(struct exchange *ex)
 {
     struct gw_response *response = &ex->pub.response;
-    struct gw_stream *down = ex->incoming.stream;
+    struct gw_str body = ex->answer.body;
     bool bodiless;
 
     assert(!ex->head_sent);
     if (ex->finished)
         return;
     relay_drop_client(ex);
+    static_stop(ex);
     ex->try_due_ms = GW_NEVER;
     if (ex->state != EX_ANSWER)
         exchange_move(ex, EX_ANSWER);
@@ -173,26 +110,9 @@ void answer_send(struct exchange *ex)
     response->status = ex->answer.status;
     response->reason = GW_STR_NULL;
     response->has_body = !bodiless && ex->pub.request.method_id != GW_METHOD_HEAD;
-    response->length = bodiless ? GW_LENGTH_UNKNOWN : (int64_t)ex->answer.body.len;
-    if (!ex->filtered) {
-        struct gw_str body = ex->answer.body;
-        if (!answer_filter_head(ex))
-            return;
-        ex->answer.body = body;
-    }
-    /* Too late is too late: what is still missing of the request is not waited for. */
-    if (response->status == 408)
-        down->ops->last(down);
-    ex->head_sent = true;
-    down->ops->send_response(down, response);
-    if (ex->filters_body)
-        relay_send_piece(ex, ex->answer.body, true);
-    else if (response->has_body && ex->answer.body.len > 0) {
-        ex->pub.bytes_out += ex->answer.body.len;
-        down->ops->send_body(down, ex->answer.body);
-    }
-    if (!ex->finished)
-        down->ops->send_end(down, NULL);
+    response->length = bodiless ? GW_LENGTH_UNKNOWN : (int64_t)body.len;
+    if (filter_head(ex))
+        filter_end(ex, body, NULL);
 }
 
 void answer_respond(struct exchange *ex)

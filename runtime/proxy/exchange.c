@@ -158,6 +158,8 @@ static void exchange_free(struct exchange *ex)
     ex->pub.script = NULL;
     gw_buf_fini(&ex->body);
     gw_buf_fini(&ex->filter_out);
+    gw_buf_fini(&ex->held_body);
+    gw_buf_fini(&ex->own_body);
     gw_decoder_free(ex->decoder);
     ex->decoder = NULL;
     gw_timer_clear(&ex->timer);
@@ -362,7 +364,9 @@ void gw_exchange_resume(struct gw_exchange *exchange, enum gw_phase_rc rc)
 
     assert(phase >= 0 && rc != GW_PHASE_WAIT);
     ex->waiting_phase = -1;
-    if (after_phase(ex, rc)) {
+    if (phase == GW_PHASE_BODY_FILTER) {
+        filter_resume(ex, rc);
+    } else if (after_phase(ex, rc)) {
         if (phase == GW_PHASE_BALANCER)
             relay_balanced(ex);
         else

@@ -95,6 +95,13 @@ void gw_exchange_read_body_cancel(struct gw_exchange *exchange);
 /* Replaces it (before the upstream is asked); copied. What the client still sends is drained. */
 void gw_exchange_set_body(struct gw_exchange *exchange, struct gw_str body);
 
+/* In HEADER_FILTER: this body, copied, instead of the one that was coming. In body_whole: what
+ * the body has become. */
+void gw_exchange_set_response_body(struct gw_exchange *exchange, struct gw_str body);
+/* In HEADER_FILTER: the body that was set so, or that of our own answer. False: it comes from
+ * elsewhere, and has not come yet. */
+bool gw_exchange_response_body(const struct gw_exchange *exchange, struct gw_str *out);
+
 /* New path and query for the upstream; validated and normalised like a client's.
  * GW_INVALID: not a path. */
 GW_MUST_CHECK enum gw_rc gw_exchange_set_path(struct gw_exchange *exchange, struct gw_str path);

@@ -1,7 +1,8 @@
 /* The inside of an exchange, for the files of proxy/ that share its work:
  *   exchange.c   states, phases, begin and end      request.c   what the client sent, made plain
  *   relay.c      tries, upstream, bodies, tunnel    answer.c    answers of our own
- *   static.c     files: routes                      proxy.c     listeners, generations
+ *   static.c     files: routes                      filter.c    what plugins make of an answer
+ *   proxy.c      listeners, generations
  *
  *   FRESH -> PHASES -> WAITING (name, body, file) -> UPSTREAM -> RELAY -> DONE
  *               \-> ANSWER -> DONE                      \-> UPSTREAM (a retry), TUNNEL
@@ -54,14 +55,15 @@ struct exchange {
     uint8_t step;
     uint8_t body_mode;
     uint8_t reroutes;
+    uint8_t body_wish;    /* enum gw_body_wish, from the answer's head on */
     int8_t waiting_phase; /* enum gw_phase, or -1 */
     bool detached : 1;
     bool head_sent : 1;
-    bool filtered : 1; /* HEADER_FILTER has run for this answer */
-    bool filters_body : 1;
-    bool forwarded : 1;   /* our own fields are in the request */
-    bool replay_lost : 1; /* body bytes went that we no longer have */
-    bool fresh_only : 1;  /* a reused connection died: the next must be new */
+    bool filtered : 1;     /* HEADER_FILTER has run for this answer */
+    bool has_own_body : 1; /* own_body takes the place of the answer's */
+    bool forwarded : 1;    /* our own fields are in the request */
+    bool replay_lost : 1;  /* body bytes went that we no longer have */
+    bool fresh_only : 1;   /* a reused connection died: the next must be new */
     bool finished : 1;
     bool upgrade_wanted : 1;
 
@@ -85,7 +87,10 @@ struct exchange {
     void *body_arg;
 
     struct gw_answer answer;
-    struct gw_buf filter_out;
+    uint32_t discarded;         /* bytes of an answer that nobody wants */
+    struct gw_buf filter_out;   /* one piece, filtered */
+    struct gw_buf held_body;    /* GW_BODY_WHOLE: what has come */
+    struct gw_buf own_body;     /* of gw_exchange_set_response_body() */
     struct gw_decoder *decoder; /* takes the coding off for body_filter; NULL: none */
 
     struct gw_files_plan plan;
@@ -126,15 +131,22 @@ void relay_client_body(struct exchange *ex, struct gw_str piece);
 void relay_client_end(struct exchange *ex, const struct gw_fields *trailers);
 void relay_timeout(struct exchange *ex);
 void relay_balanced(struct exchange *ex); /* BALANCER is done */
-void relay_send_piece(struct exchange *ex, struct gw_str piece, bool last);
+void relay_discard(struct exchange *ex);  /* the upstream's body is not wanted */
 
 /* answer.c */
 void answer_problem(struct exchange *ex, uint16_t status, const char *detail);
 void answer_send(struct exchange *ex);
 void answer_respond(struct exchange *ex);
 void answer_redirect(struct exchange *ex);
-bool answer_filter_head(struct exchange *ex); /* false: something else is being sent */
-void answer_prepare_body_filter(struct exchange *ex);
+
+/* filter.c: the way of every answer to the client, see there. */
+void filter_prepare(struct exchange *ex); /* before anybody is asked for the answer */
+/* pub.response is complete. False: its body is not wanted; the exchange may be over. */
+bool filter_head(struct exchange *ex);
+/* False: no more is wanted; the exchange may be over. */
+bool filter_piece(struct exchange *ex, struct gw_str piece);
+void filter_end(struct exchange *ex, struct gw_str piece, const struct gw_fields *trailers);
+void filter_resume(struct exchange *ex, enum gw_phase_rc rc); /* body_whole has ended */
 
 /* static.c */
 void static_start(struct exchange *ex);

@@ -32,6 +32,14 @@ enum gw_phase_rc {
     GW_PHASE_FAILED,   /* an error, logged; the answer is 500, or a reset once it has begun */
 };
 
+/* What the plugins of an exchange want of its answer's body. */
+enum gw_body_wish {
+    GW_BODY_AS_IT_IS, /* nothing */
+    GW_BODY_PIECES,   /* body_filter for each piece */
+    GW_BODY_WHOLE,    /* body_filter for each piece, then body_whole for what they have become */
+    GW_BODY_FAILED,   /* an error, logged */
+};
+
 struct gw_hooks {
     void *self;
 
@@ -40,10 +48,18 @@ struct gw_hooks {
      * keeps what it needs until it is done (see gw_exchange_detach). */
     enum gw_phase_rc (*run)(void *self, struct gw_exchange *exchange, enum gw_phase phase);
 
+    /* Asked once, behind HEADER_FILTER, for a chain with a body_filter. */
+    enum gw_body_wish (*body_begin)(void *self, struct gw_exchange *exchange);
+
     /* One piece of the answer's body. The hook either leaves `out` empty and returns
-     * GW_PHASE_NEXT with *changed false (send `in` as it is), or fills `out`. */
+     * GW_PHASE_NEXT with *changed false (send `in` as it is), or fills `out`. It never waits. */
     enum gw_phase_rc (*body_filter)(void *self, struct gw_exchange *exchange, struct gw_str in,
                                     bool last, struct gw_buf *out, bool *changed);
+
+    /* GW_BODY_WHOLE: the whole body, once, behind its last piece and before the head has left.
+     * gw_exchange_set_response_body() was called when it is another now. May wait: then
+     * gw_exchange_resume() will be called. NEXT, WAIT or FAILED. */
+    enum gw_phase_rc (*body_whole)(void *self, struct gw_exchange *exchange, struct gw_str in);
 
     /* The exchange ends while a phase waits (client gone, deadline): drop the coroutine. */
     void (*cancel)(void *self, struct gw_exchange *exchange);

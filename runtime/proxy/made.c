@@ -47,6 +47,7 @@ void gw_made_free(struct gw_exchange *exchange)
 
     gw_buf_fini(&ex->body);
     gw_buf_fini(&ex->filter_out);
+    gw_buf_fini(&ex->own_body);
     gw_arena_fini(&ex->pub.arena);
     free(ex);
 }

@@ -10,6 +10,9 @@
 #include "proxy/exchange_private.h"
 
 #define JUST_USED_MS 1000
+/* Of an answer whose body a plugin has replaced: read to the end if it is no longer than this, so
+ * that the connection can be used again. */
+#define DISCARD_BYTES_MAX 65536
 
 static void try_start(struct exchange *ex);
 static const struct gw_stream_events upstream_events;
@@ -287,7 +290,7 @@ void relay_start(struct exchange *ex)
             ex->total_due_ms = due;
         exchange_timer(ex);
     }
-    answer_prepare_body_filter(ex);
+    filter_prepare(ex);
     if (route->buffer_request && ex->body_mode == BODY_HELD) {
         exchange_move(ex, EX_WAITING);
         gw_exchange_read_body(&ex->pub, UINT64_MAX, after_gathering, NULL);
@@ -455,7 +458,6 @@ static void on_head(struct gw_stream *stream)
 {
     struct exchange *ex = stream->user;
     struct gw_response *response = &ex->pub.response;
-    struct gw_stream *down = ex->incoming.stream;
 
     ex->try_due_ms = GW_NEVER;
     if (ex->pub.route->timeout_ms > 0) {
@@ -472,10 +474,7 @@ static void on_head(struct gw_stream *stream)
         return;
     }
     exchange_move(ex, EX_RELAY);
-    if (!answer_filter_head(ex))
-        return;
-    ex->head_sent = true;
-    down->ops->send_response(down, response);
+    (void)filter_head(ex);
 }
 
 static void on_informational(struct gw_stream *stream, struct gw_response *response)
@@ -487,67 +486,6 @@ static void on_informational(struct gw_stream *stream, struct gw_response *respo
     down->ops->send_informational(down, response);
 }
 
-static void filter_piece(struct exchange *ex, struct gw_str piece, bool last)
-{
-    struct gw_stream *down = ex->incoming.stream;
-    const struct gw_hooks *hooks = ex->proxy->hooks;
-    bool changed = false;
-
-    if (ex->filters_body) {
-        /* What was handed out before may still be under construction. */
-        gw_h1_flush_all(ex->proxy->h1);
-        gw_buf_clear(&ex->filter_out);
-        if (hooks->body_filter(hooks->self, &ex->pub, piece, last, &ex->filter_out, &changed) !=
-            GW_PHASE_NEXT) {
-            exchange_abort(ex, "a plugin failed in body_filter");
-            return;
-        }
-        if (changed)
-            piece = gw_buf_str(&ex->filter_out);
-    }
-    ex->pub.bytes_out += piece.len;
-    if (piece.len > 0)
-        down->ops->send_body(down, piece);
-}
-
-static bool take_decoded(void *arg, struct gw_str piece)
-{
-    struct exchange *ex = arg;
-
-    filter_piece(ex, piece, false);
-    /* The slice is good until we return: it has to leave, or be copied, now. */
-    if (!ex->finished)
-        gw_h1_flush_all(ex->proxy->h1);
-    return !ex->finished;
-}
-
-/* A piece of an answer on its way to the client: decoded and through body_filter where there
- * is one. */
-void relay_send_piece(struct exchange *ex, struct gw_str piece, bool last)
-{
-    enum gw_rc rc = GW_OK;
-
-    if (ex->decoder == NULL) {
-        filter_piece(ex, piece, last);
-        return;
-    }
-    if (piece.len > 0)
-        rc = gw_decoder_feed(ex->decoder, piece, take_decoded, ex);
-    if (rc == GW_CANCELLED)
-        return; /* the exchange is over */
-    if (rc == GW_OK && last && !gw_decoder_complete(ex->decoder))
-        rc = GW_PROTOCOL;
-    if (rc != GW_OK) {
-        const char *why = rc == GW_LIMIT ? "the answer's Content-Encoding unpacks to too much"
-                                         : "the answer is not what its Content-Encoding says";
-        gw_warn("%.*s: upstream %.*s: %s; the answer is cut", GW_STR_ARG(gw_exchange_id(&ex->pub)),
-                GW_STR_ARG(ex->pub.upstream_address), why);
-        exchange_abort(ex, why);
-    } else if (last) {
-        filter_piece(ex, GW_STR(""), true);
-    }
-}
-
 static void on_body(struct gw_stream *stream, struct gw_str piece)
 {
     struct exchange *ex = stream->user;
@@ -556,10 +494,17 @@ static void on_body(struct gw_stream *stream, struct gw_str piece)
         struct gw_stream *down = ex->incoming.stream;
         ex->pub.bytes_out += piece.len;
         down->ops->send_body(down, piece);
-        return;
+    } else if (ex->state == EX_RELAY) {
+        (void)filter_piece(ex, piece);
+    } else if ((ex->discarded += (uint32_t)piece.len) > DISCARD_BYTES_MAX) {
+        relay_drop_client(ex);
     }
-    if (ex->state == EX_RELAY)
-        relay_send_piece(ex, piece, false);
+}
+
+void relay_discard(struct exchange *ex)
+{
+    if (ex->client != NULL && ex->pub.response.length > DISCARD_BYTES_MAX)
+        relay_drop_client(ex);
 }
 
 static void on_end(struct gw_stream *stream, struct gw_fields *trailers)
@@ -572,18 +517,12 @@ static void on_end(struct gw_stream *stream, struct gw_fields *trailers)
         down->ops->send_end(down, NULL);
         return;
     }
-    if (ex->state != EX_RELAY)
-        return;
     ex->client = NULL;
     gw_endpoint_give(client, ex->row);
     if (ex->body_mode == BODY_STREAMING)
         ex->body_mode = BODY_DROPPED;
-    if (ex->filters_body) {
-        relay_send_piece(ex, GW_STR(""), true);
-        if (ex->finished)
-            return;
-    }
-    down->ops->send_end(down, trailers);
+    if (ex->state == EX_RELAY)
+        filter_end(ex, GW_STR(""), trailers);
 }
 
 static void on_blocked(struct gw_stream *stream)
@@ -625,6 +564,14 @@ static void on_reset(struct gw_stream *stream, enum gw_rc rc, const char *why)
     }
     if (ex->state == EX_TUNNEL) {
         exchange_abort(ex, why);
+        return;
+    }
+    if (ex->state == EX_ANSWER) { /* its body was not wanted anyway */
+        relay_drop_client(ex);
+        return;
+    }
+    if (!ex->head_sent) { /* held for a plugin */
+        give_up(ex, rc, why);
         return;
     }
     gw_warn("%.*s: upstream %.*s: %s; the answer is cut", GW_STR_ARG(gw_exchange_id(&ex->pub)),

@@ -11,7 +11,6 @@ static void planned(struct exchange *ex)
 {
     struct gw_response *response = &ex->pub.response;
     struct gw_files_plan *plan = &ex->plan;
-    struct gw_stream *down = ex->incoming.stream;
 
     if (plan->status >= 400) {
         struct gw_fields extra;
@@ -34,12 +33,10 @@ static void planned(struct exchange *ex)
     response->length = plan->status == 304   ? GW_LENGTH_UNKNOWN
                        : plan->status == 301 ? 0
                                              : (int64_t)plan->range_length;
-    if (!answer_filter_head(ex))
+    if (!filter_head(ex))
         return;
-    ex->head_sent = true;
-    down->ops->send_response(down, response);
     if (plan->fd < 0) {
-        down->ops->send_end(down, NULL);
+        filter_end(ex, GW_STR(""), NULL);
         return;
     }
     gw_files_body_init(&ex->file, plan);
@@ -73,7 +70,7 @@ void static_start(struct exchange *ex)
         answer_send(ex);
         return;
     }
-    answer_prepare_body_filter(ex);
+    filter_prepare(ex);
     ex->files_conf =
         (struct gw_files_conf){.root = gw_ref_str(conf, details->root),
                                .index = gw_ref_str(conf, details->index),
@@ -113,17 +110,6 @@ static void on_warm(void *arg, enum gw_rc rc)
     gw_h1_flush_all(h1);
 }
 
-static void file_done(struct exchange *ex)
-{
-    struct gw_stream *down = ex->incoming.stream;
-
-    gw_files_plan_close(&ex->plan);
-    if (ex->filters_body)
-        relay_send_piece(ex, GW_STR(""), true);
-    if (!ex->finished)
-        down->ops->send_end(down, NULL);
-}
-
 /* Through memory: for body filters, and for streams that can not take a file. GW_AGAIN: the
  * client must take what it was given first. */
 static enum gw_rc send_piece(struct exchange *ex, size_t *sent)
@@ -136,8 +122,7 @@ static enum gw_rc send_piece(struct exchange *ex, size_t *sent)
     rc = gw_files_body_read(&ex->file, gw_loop_buffer(ex->proxy->loop), 65536, sent);
     if (rc != GW_OK)
         return rc;
-    relay_send_piece(ex, gw_str(gw_loop_buffer(ex->proxy->loop), *sent), false);
-    if (ex->finished)
+    if (!filter_piece(ex, gw_str(gw_loop_buffer(ex->proxy->loop), *sent)))
         return GW_CANCELLED;
     gw_h1_flush_all(ex->proxy->h1);
     return GW_OK;
@@ -153,8 +138,9 @@ void static_go_on(struct exchange *ex)
         return;
     gw_h1_flush_all(ex->proxy->h1); /* the head goes first */
     while (rc == GW_OK && total < AT_ONCE) {
-        rc = ex->filters_body ? GW_UNSUPPORTED
-                              : down->ops->send_file(down, &ex->file, AT_ONCE, &sent);
+        rc = ex->body_wish != GW_BODY_AS_IT_IS
+                 ? GW_UNSUPPORTED
+                 : down->ops->send_file(down, &ex->file, AT_ONCE, &sent);
         if (rc == GW_OK)
             ex->pub.bytes_out += sent;
         else if (rc == GW_UNSUPPORTED)
@@ -162,7 +148,8 @@ void static_go_on(struct exchange *ex)
         total += sent;
     }
     if (rc == GW_EOF) {
-        file_done(ex);
+        gw_files_plan_close(&ex->plan);
+        filter_end(ex, GW_STR(""), NULL);
     } else if (rc == GW_BUSY) {
         rc = gw_files_warm(proxy_threads(ex->proxy), &ex->file, on_warm, ex, &ex->file_job);
         if (rc != GW_OK)

@@ -45,7 +45,7 @@ enum gw_number {
     NUMBER_LENGTH,
 };
 
-enum gw_set { SET_PATH, SET_QUERY, SET_METHOD, SET_BODY, SET_ID, SET_UPSTREAM };
+enum gw_set { SET_PATH, SET_QUERY, SET_METHOD, SET_BODY, SET_ID, SET_UPSTREAM, SET_RESPONSE_BODY };
 
 /* One VM a process (see deadline.c), so its slots may be found from here. */
 static struct gw_slot *slots;
@@ -485,6 +485,9 @@ GW_FFI int gw_ffi_set_text(uint32_t slot, int what, const char *text, size_t len
         return GW_OK;
     case SET_UPSTREAM:
         return (int)gw_exchange_set_upstream(x, s);
+    case SET_RESPONSE_BODY:
+        gw_exchange_set_response_body(x, s);
+        return GW_OK;
     }
     return GW_INVALID;
 }
@@ -495,6 +498,12 @@ GW_FFI int gw_ffi_set_status(uint32_t slot, uint32_t status)
     exchange_of(slot)->response.status = (uint16_t)status;
     exchange_of(slot)->response.reason = GW_STR_NULL;
     return GW_OK;
+}
+
+bool gw_ffi_response_body(uint32_t slot, struct gw_str *out);
+GW_FFI bool gw_ffi_response_body(uint32_t slot, struct gw_str *out)
+{
+    return gw_exchange_response_body(exchange_of(slot), out);
 }
 
 int gw_ffi_set_target(uint32_t slot, uint32_t index);

@@ -439,8 +439,12 @@ static enum gw_rc build_driver(struct gw_script_generation *g, uint32_t chain, e
     if (steps > 0) {
         rc = run_task(g, task, 2, err);
         if (rc == GW_OK) {
-            lua_settop(co, 1);
-            lua_xmove(co, vm->L, 1);
+            lua_settop(co, 2);
+            lua_xmove(co, vm->L, 2);
+            if (lua_isnil(vm->L, -1))
+                lua_pop(vm->L, 1);
+            else
+                g->plans[chain] = luaL_ref(vm->L, LUA_REGISTRYINDEX);
             g->drivers[chain * GW_PHASE_COUNT + phase] = luaL_ref(vm->L, LUA_REGISTRYINDEX);
         }
     }
@@ -494,6 +498,7 @@ enum gw_rc gw_script_prepare(struct gw_script *script, const struct gw_conf *con
             abort();
         g->whens = no_refs(rows);
         g->drivers = no_refs(g->image->chains.len * GW_PHASE_COUNT);
+        g->plans = no_refs(g->image->chains.len);
         rc = open_loader(g, err);
     }
     if (rc != GW_OK)
@@ -578,12 +583,15 @@ static void free_generation(struct gw_script_generation *g)
             luaL_unref(L, LUA_REGISTRYINDEX, g->whens[i]);
         for (uint32_t i = 0; i < g->image->chains.len * GW_PHASE_COUNT; i++)
             luaL_unref(L, LUA_REGISTRYINDEX, g->drivers[i]);
+        for (uint32_t i = 0; i < g->image->chains.len; i++)
+            luaL_unref(L, LUA_REGISTRYINDEX, g->plans[i]);
     }
     luaL_unref(L, LUA_REGISTRYINDEX, g->loader_ref);
     free(g->instances);
     free(g->sorted);
     free(g->whens);
     free(g->drivers);
+    free(g->plans);
     free(g);
 }
 

@@ -27,7 +27,10 @@ struct gw_slot {
     uint32_t instance; /* number of the plugin instance that runs */
     uint32_t position; /* its place in the chain, from 1 */
     uint32_t reroutes;
-    uint32_t next_free;
+    union {
+        uint32_t next_free;
+        uint32_t whole_from; /* first in the chain that wants the answer's body whole; 0: none */
+    };
     uint32_t refused;             /* we have answered for the plugin: its error is no failure */
     struct gw_exchange *exchange; /* NULL: free */
     struct gw_task *task;         /* waiting one */

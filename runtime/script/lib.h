@@ -22,16 +22,18 @@
 #define GW_IN_LOAD (1u << 16) /* the file itself runs (also in the loader: no loop there) */
 #define GW_IN_INIT (1u << 17)
 #define GW_IN_STOP (1u << 18)
-#define GW_IN_TIMER (1u << 19) /* background tasks */
-#define GW_IN_SPEC (1u << 20)  /* `moongate spec` */
-#define GW_IN_WHEN (1u << 21)  /* a `when:` on its own */
+#define GW_IN_TIMER (1u << 19)      /* background tasks */
+#define GW_IN_SPEC (1u << 20)       /* `moongate spec` */
+#define GW_IN_WHEN (1u << 21)       /* a `when:` on its own */
+#define GW_IN_BODY_WHOLE (1u << 22) /* body_filter with body = "buffered" */
 
 #define GW_IN_WAITING                                                                              \
-    (GW_IN_REWRITE | GW_IN_ACCESS | GW_IN_BALANCER | GW_IN_LOG | GW_IN_TIMER | GW_IN_SPEC)
+    (GW_IN_REWRITE | GW_IN_ACCESS | GW_IN_BALANCER | GW_IN_BODY_WHOLE | GW_IN_LOG | GW_IN_TIMER |  \
+     GW_IN_SPEC)
 #define GW_IN_ANSWERING (GW_IN_REWRITE | GW_IN_ACCESS | GW_IN_BALANCER | GW_IN_HEADER_FILTER)
 #define GW_IN_REQUEST                                                                              \
     (GW_IN_REWRITE | GW_IN_ACCESS | GW_IN_BALANCER | GW_IN_HEADER_FILTER | GW_IN_BODY_FILTER |     \
-     GW_IN_LOG)
+     GW_IN_BODY_WHOLE | GW_IN_LOG)
 #define GW_IN_ANY UINT32_MAX
 
 struct gw_lib {

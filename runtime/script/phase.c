@@ -13,6 +13,11 @@ static uint32_t slot_index(const struct gw_slot *slot)
     return (uint32_t)slot->handle;
 }
 
+static uint32_t chain_of(const struct gw_exchange *x)
+{
+    return x->route != NULL ? x->route->chain : x->generation->conf->global_chain;
+}
+
 /* The driver of this phase; LUA_NOREF: no code. */
 static int driver_of(const struct gw_exchange *x, enum gw_phase phase)
 {
@@ -21,8 +26,7 @@ static int driver_of(const struct gw_exchange *x, enum gw_phase phase)
 
     if (g == NULL || g->image == NULL)
         return LUA_NOREF;
-    chain = phase == GW_PHASE_REWRITE_GLOBAL || x->route == NULL ? g->conf->global_chain
-                                                                 : x->route->chain;
+    chain = phase == GW_PHASE_REWRITE_GLOBAL ? g->conf->global_chain : chain_of(x);
     return chain != GW_NONE ? g->drivers[chain * GW_PHASE_COUNT + phase] : LUA_NOREF;
 }
 
@@ -61,28 +65,66 @@ static void phase_done(struct gw_task *task, enum gw_task_rc rc, void *arg);
 
 static enum gw_phase phase_in(const struct gw_slot *slot)
 {
+    if ((slot->in & GW_IN_BODY_WHOLE) != 0)
+        return GW_PHASE_BODY_FILTER;
     return (enum gw_phase)__builtin_ctz(slot->in);
 }
 
-/* Runs the driver from `position` on. */
-static enum gw_phase_rc enter(struct gw_vm *vm, struct gw_slot *slot, int driver, uint32_t position)
+/* Arguments of a body_filter's driver behind the first two: for plugins up to that place in the
+ * chain this piece; data NULL: the whole body again, where a plugin was skipped. */
+static int push_body(lua_State *co, uint32_t to, const struct gw_str *body, bool last, bool whole)
+{
+    lua_pushnumber(co, to);
+    if (body->data != NULL)
+        lua_pushlstring(co, body->data, body->len);
+    else
+        lua_pushnil(co);
+    lua_pushboolean(co, last);
+    lua_pushboolean(co, whole);
+    return 4;
+}
+
+int gw_phase_push_whole(lua_State *co, const struct gw_str *body)
+{
+    return push_body(co, UINT32_MAX, body, true, true);
+}
+
+/* Ends a task that waits no more. What body_filter has made of the body is on its stack. */
+static enum gw_phase_rc leave(struct gw_slot *slot, struct gw_task *task, enum gw_task_rc rc)
+{
+    enum gw_phase_rc result = outcome(slot, rc);
+
+    if (result == GW_PHASE_NEXT && phase_in(slot) == GW_PHASE_BODY_FILTER) {
+        struct gw_str body;
+        body.data = lua_tolstring(gw_task_thread(task), 1, &body.len);
+        gw_exchange_set_response_body(slot->exchange, body);
+    }
+    gw_task_end(task);
+    return result;
+}
+
+/* Runs the driver from `position` on; `body`: that of body_filter, for the whole body. */
+static enum gw_phase_rc enter(struct gw_vm *vm, struct gw_slot *slot, int driver, uint32_t position,
+                              const struct gw_str *body)
 {
     struct gw_task *task = gw_task_new(vm, slot->in, NULL, phase_done, slot->exchange);
     lua_State *co = gw_task_thread(task);
     uint32_t index = slot_index(slot);
     enum gw_task_rc rc;
+    int args = 2;
 
     gw_task_set_slot(task, index);
     lua_rawgeti(co, LUA_REGISTRYINDEX, driver);
     lua_pushinteger(co, (lua_Integer)index);
     lua_pushinteger(co, (lua_Integer)position);
-    rc = gw_task_resume(task, 2);
+    if (body != NULL)
+        args += gw_phase_push_whole(co, body);
+    rc = gw_task_resume(task, args);
     if (rc == GW_TASK_WAITS) {
         slot->task = task;
         return GW_PHASE_WAIT;
     }
-    gw_task_end(task);
-    return outcome(slot, rc);
+    return leave(slot, task, rc);
 }
 
 /* A phase that has waited is over; on_error: skip goes on behind a plugin whose deadline came. */
@@ -93,14 +135,16 @@ static void phase_done(struct gw_task *task, enum gw_task_rc rc, void *arg)
     struct gw_vm *vm = gw_vm_of(gw_task_thread(task));
     enum gw_phase phase = phase_in(slot);
     struct gw_instance *instance = gw_instance_by_number(vm, slot->instance);
+    struct gw_str same = GW_STR_NULL;
     bool skip = gw_task_expired(task) && instance != NULL &&
                 instance->on_error == GW_ON_ERROR_SKIP && slot->verdict == GW_VERDICT_NONE;
-    enum gw_phase_rc result = outcome(slot, rc);
+    enum gw_phase_rc result;
 
     slot->task = NULL;
-    gw_task_end(task);
+    result = leave(slot, task, rc);
     if (skip)
-        result = enter(vm, slot, driver_of(x, phase), slot->position + 1);
+        result = enter(vm, slot, driver_of(x, phase), slot->position + 1,
+                       phase == GW_PHASE_BODY_FILTER ? &same : NULL);
     if (result == GW_PHASE_WAIT)
         return;
     if (phase == GW_PHASE_LOG)
@@ -126,7 +170,7 @@ static enum gw_phase_rc run(void *self, struct gw_exchange *x, enum gw_phase pha
     slot->verdict = GW_VERDICT_NONE;
     slot->refused = 0;
     slot->answer = NULL;
-    rc = enter(script->vm, slot, driver, 1);
+    rc = enter(script->vm, slot, driver, 1, NULL);
     if (rc == GW_PHASE_WAIT && phase == GW_PHASE_LOG) {
         gw_exchange_detach(x);
         return GW_PHASE_NEXT;
@@ -134,42 +178,95 @@ static enum gw_phase_rc run(void *self, struct gw_exchange *x, enum gw_phase pha
     return rc;
 }
 
-static enum gw_phase_rc body_filter(void *self, struct gw_exchange *x, struct gw_str in, bool last,
-                                    struct gw_buf *out, bool *changed)
+/* ---- body_filter ---- */
+
+static struct gw_task *body_task(struct gw_vm *vm, struct gw_slot *slot, int function)
+{
+    struct gw_task *task;
+
+    assert(slot->task == NULL);
+    slot->in = GW_IN_BODY_FILTER;
+    slot->verdict = GW_VERDICT_NONE;
+    slot->refused = 0;
+    task = gw_task_new(vm, slot->in, NULL, NULL, NULL);
+    gw_task_set_slot(task, slot_index(slot));
+    lua_rawgeti(gw_task_thread(task), LUA_REGISTRYINDEX, function);
+    lua_pushinteger(gw_task_thread(task), (lua_Integer)slot_index(slot));
+    return task;
+}
+
+/* The plugins' `when:` is asked here, so that an answer that none of them wants stays as it is. */
+static enum gw_body_wish body_begin(void *self, struct gw_exchange *x)
 {
     struct gw_script *script = self;
     struct gw_slot *slot;
     struct gw_task *task;
-    lua_State *co;
-    struct gw_str piece = GW_STR_NULL;
-    enum gw_task_rc rc;
     int driver = driver_of(x, GW_PHASE_BODY_FILTER);
+    const struct gw_script_generation *g = x->generation->script;
+    bool good, any = true;
+    int plan;
 
-    *changed = false;
     if (driver == LUA_NOREF)
-        return GW_PHASE_NEXT;
+        return GW_BODY_AS_IT_IS;
+    plan = g->plans[chain_of(x)];
     slot = slot_of(script->vm, x);
     if (slot == NULL)
-        return GW_PHASE_FAILED;
-    slot->in = GW_IN_BODY_FILTER;
-    slot->verdict = GW_VERDICT_NONE;
-    task = gw_task_new(script->vm, slot->in, NULL, NULL, NULL);
-    co = gw_task_thread(task);
-    gw_task_set_slot(task, slot_index(slot));
-    lua_rawgeti(co, LUA_REGISTRYINDEX, driver);
-    lua_pushinteger(co, (lua_Integer)slot_index(slot));
-    lua_pushinteger(co, 1);
-    lua_pushlstring(co, in.data != NULL ? in.data : "", in.len);
-    lua_pushboolean(co, last);
-    rc = gw_task_resume(task, 4);
+        return GW_BODY_FAILED;
+    slot->whole_from = 0;
+    if (plan == LUA_NOREF)
+        return GW_BODY_PIECES;
+    task = body_task(script->vm, slot, plan);
+    good = gw_task_resume(task, 1) == GW_TASK_DONE;
+    if (good) {
+        any = lua_toboolean(gw_task_thread(task), 1);
+        slot->whole_from = (uint32_t)lua_tointeger(gw_task_thread(task), 2);
+    }
+    gw_task_end(task);
+    if (!good)
+        return GW_BODY_FAILED;
+    return slot->whole_from > 0 ? GW_BODY_WHOLE : any ? GW_BODY_PIECES : GW_BODY_AS_IT_IS;
+}
+
+static enum gw_phase_rc body_filter(void *self, struct gw_exchange *x, struct gw_str in, bool last,
+                                    struct gw_buf *out, bool *changed)
+{
+    struct gw_script *script = self;
+    struct gw_slot *slot = x->script;
+    struct gw_str piece = GW_STR_NULL, text = in.data != NULL ? in : GW_STR("");
+    struct gw_task *task;
+    enum gw_task_rc rc;
+
+    *changed = false;
+    assert(slot != NULL); /* body_begin() was called */
+    if (slot->whole_from == 1)
+        return GW_PHASE_NEXT; /* all of them want it whole, or come behind one that does */
+    task = body_task(script->vm, slot, driver_of(x, GW_PHASE_BODY_FILTER));
+    lua_pushinteger(gw_task_thread(task), 1);
+    rc =
+        gw_task_resume(task, 2 + push_body(gw_task_thread(task),
+                                           slot->whole_from > 0 ? slot->whole_from - 1 : UINT32_MAX,
+                                           &text, last, false));
     if (rc == GW_TASK_DONE) {
-        piece.data = lua_tolstring(co, 1, &piece.len);
+        piece.data = lua_tolstring(gw_task_thread(task), 1, &piece.len);
         *changed = !gw_str_eq(piece, in);
         if (*changed)
             gw_buf_add_str(out, piece);
     }
     gw_task_end(task);
     return rc == GW_TASK_DONE ? GW_PHASE_NEXT : GW_PHASE_FAILED;
+}
+
+static enum gw_phase_rc body_whole(void *self, struct gw_exchange *x, struct gw_str in)
+{
+    struct gw_script *script = self;
+    struct gw_slot *slot = x->script;
+    struct gw_str body = in.data != NULL ? in : GW_STR("");
+
+    assert(slot != NULL && slot->task == NULL && slot->whole_from > 0);
+    slot->in = GW_IN_BODY_WHOLE;
+    slot->verdict = GW_VERDICT_NONE;
+    slot->refused = 0;
+    return enter(script->vm, slot, driver_of(x, GW_PHASE_BODY_FILTER), slot->whole_from, &body);
 }
 
 static void cancel(void *self, struct gw_exchange *x)
@@ -208,7 +305,9 @@ void gw_phase_hooks(struct gw_script *script)
     script->hooks = (struct gw_hooks){
         .self = script,
         .run = run,
+        .body_begin = body_begin,
         .body_filter = body_filter,
+        .body_whole = body_whole,
         .cancel = cancel,
         .finish = finish,
     };

@@ -90,20 +90,6 @@ static int host_log_fault(lua_State *L)
     return 0;
 }
 
-/* host.body_bytes_max(): what a buffered body may have here. */
-static int host_body_bytes_max(lua_State *L)
-{
-    struct gw_exchange *x = gw_vm_exchange(gw_vm_of(L));
-    uint32_t max = 0;
-
-    if (x != NULL)
-        max = x->route != NULL
-                  ? gw_route_limits(x->generation->conf, x->route)->body_buffer_bytes_max
-                  : x->generation->conf->limits.body_buffer_bytes_max;
-    lua_pushnumber(L, max > 0 ? max : 1 << 20);
-    return 1;
-}
-
 static int host_rc_text(lua_State *L)
 {
     lua_pushstring(L, gw_rc_text((enum gw_rc)luaL_checkinteger(L, 1)));
@@ -117,7 +103,8 @@ static int host_wrong_phase(lua_State *L)
     uint32_t in = (uint32_t)luaL_checknumber(L, 2), mask = (uint32_t)luaL_checknumber(L, 3);
     char list[120] = "";
 
-    for (uint32_t bit = 1u << GW_PHASE_REWRITE; bit < 1u << GW_PHASE_COUNT; bit <<= 1)
+    mask &= GW_IN_REQUEST & ~(1u << GW_PHASE_REWRITE_GLOBAL); /* both are called rewrite */
+    for (uint32_t bit = 1; bit <= GW_IN_BODY_WHOLE; bit <<= 1)
         if ((mask & bit) != 0) {
             if (list[0] != '\0')
                 strncat(list, ", ", sizeof(list) - strlen(list) - 1);
@@ -207,7 +194,6 @@ static const luaL_Reg host_functions[] = {
     {"print", host_print},
     {"load", host_load},
     {"log_fault", host_log_fault},
-    {"body_bytes_max", host_body_bytes_max},
     {"rc_text", host_rc_text},
     {"wrong_phase", host_wrong_phase},
     {"read_body", host_read_body},

@@ -26,8 +26,12 @@ struct gw_script_generation {
     struct gw_instance **sorted;    /* the same by identity; NULL before commit */
     int *whens;                     /* by row: LUA_NOREF, or the function */
     int *drivers;                   /* [chain * GW_PHASE_COUNT + phase] */
+    int *plans;                     /* by chain: what asks who wants a body; LUA_NOREF: all do */
 };
 
 void gw_phase_hooks(struct gw_script *script);
+
+/* What the driver of body_filter gets behind slot and position for a whole body. [-0, +n] */
+int gw_phase_push_whole(lua_State *co, const struct gw_str *body);
 
 #endif

@@ -44,9 +44,12 @@ struct made_exchange {
     int driver;
     enum gw_phase phase;
     const char *result;
-    struct gw_buf out; /* of body_filter */
+    struct gw_buf out;  /* of body_filter */
+    struct gw_buf held; /* the pieces for those that want the body whole */
+    enum gw_body_wish wish;
     struct gw_str in;
     bool last, changed;
+    bool begun; /* pieces of a body have come */
     bool pending;
 };
 
@@ -285,6 +288,7 @@ static int exchange_close(lua_State *L)
     if (e->x->script != NULL)
         e->script->hooks.finish(e->script->hooks.self, e->x);
     gw_buf_fini(&e->out);
+    gw_buf_fini(&e->held);
     gw_made_free(e->x);
     free(e);
     return 0;
@@ -414,6 +418,9 @@ static void fill_rest(lua_State *L, struct gw_exchange *x)
     x->bytes_out = (uint64_t)number_field(L, "bytes", 0);
     x->tries = (uint32_t)number_field(L, "tries", 0);
     fields_field(L, arena, "response_headers", &x->response.fields);
+    body = text_field(L, arena, "response_body", GW_STR_NULL);
+    if (body.data != NULL)
+        gw_exchange_set_response_body(x, body);
     lua_getfield(L, 2, "from_gateway");
     x->answered_by_gateway = lua_toboolean(L, -1);
     lua_pop(L, 1);
@@ -485,25 +492,96 @@ static void tell(struct made_exchange *e, bool good)
     gw_task_wake(&e->wait, push_result, e);
 }
 
+/* A task has come to its end; the whole body that body_filter gives is on its stack. */
+static void phase_over(struct made_exchange *e, struct gw_task *task, enum gw_task_rc rc)
+{
+    if (rc == GW_TASK_DONE && e->phase == GW_PHASE_BODY_FILTER) {
+        struct gw_str body;
+        body.data = lua_tolstring(gw_task_thread(task), 1, &body.len);
+        gw_buf_add_str(&e->out, body);
+    }
+    gw_task_end(task);
+    tell(e, rc == GW_TASK_DONE);
+}
+
 static void phase_done(struct gw_task *task, enum gw_task_rc rc, void *arg)
 {
     struct made_exchange *e = arg;
 
     ((struct gw_slot *)e->x->script)->task = NULL;
     e->task = NULL;
-    gw_task_end(task);
-    tell(e, rc == GW_TASK_DONE);
+    phase_over(e, task, rc);
 }
 
-static void run_body_filter(struct made_exchange *e)
+/* Runs the driver, with a body (NULL: this phase has none) behind slot and position. */
+static void enter(struct made_exchange *e, uint32_t in, uint32_t position,
+                  const struct gw_str *body)
+{
+    struct gw_vm *vm = e->script->vm;
+    struct gw_slot *slot = e->x->script;
+    uint32_t index = (uint32_t)(slot - gw_slots_base(vm->slots));
+    struct gw_task *task = gw_task_new(vm, in, NULL, phase_done, e);
+    lua_State *co = gw_task_thread(task);
+    enum gw_task_rc rc;
+    int args = 2;
+
+    slot->in = in;
+    gw_task_set_slot(task, index);
+    lua_rawgeti(co, LUA_REGISTRYINDEX, e->driver);
+    lua_pushinteger(co, (lua_Integer)index);
+    lua_pushinteger(co, (lua_Integer)position);
+    if (body != NULL)
+        args += gw_phase_push_whole(co, body);
+    rc = gw_task_resume(task, args);
+    if (rc == GW_TASK_WAITS)
+        slot->task = e->task = task;
+    else
+        phase_over(e, task, rc);
+}
+
+static bool filter_piece(struct made_exchange *e)
 {
     const struct gw_hooks *hooks = &e->script->hooks;
-    enum gw_phase_rc rc;
 
-    gw_buf_fini(&e->out);
-    e->out = (struct gw_buf)GW_BUF_INIT;
-    rc = hooks->body_filter(hooks->self, e->x, e->in, e->last, &e->out, &e->changed);
-    tell(e, rc == GW_PHASE_NEXT);
+    if (!e->begun)
+        e->wish = hooks->body_begin(hooks->self, e->x);
+    e->begun = !e->last;
+    e->changed = false;
+    gw_buf_clear(&e->out);
+    if (e->wish == GW_BODY_FAILED)
+        e->begun = false;
+    if (e->wish == GW_BODY_FAILED || e->wish == GW_BODY_AS_IT_IS)
+        return e->wish == GW_BODY_AS_IT_IS;
+    return hooks->body_filter(hooks->self, e->x, e->in, e->last, &e->out, &e->changed) ==
+           GW_PHASE_NEXT;
+}
+
+/* Pieces give nothing as long as one of the plugins waits for the whole. */
+static void run_body_filter(struct made_exchange *e)
+{
+    struct gw_slot *slot = e->x->script;
+    struct gw_str whole;
+
+    if (!filter_piece(e)) {
+        tell(e, false);
+        return;
+    }
+    if (e->wish != GW_BODY_WHOLE) {
+        tell(e, true);
+        return;
+    }
+    gw_buf_add_str(&e->held, e->changed ? gw_buf_str(&e->out) : e->in);
+    gw_buf_clear(&e->out);
+    e->changed = true;
+    if (!e->last) {
+        tell(e, true);
+        return;
+    }
+    whole = gw_arena_dup(&e->x->arena, gw_buf_str(&e->held));
+    gw_buf_clear(&e->held);
+    if (whole.data == NULL)
+        whole = GW_STR("");
+    enter(e, GW_IN_BODY_WHOLE, slot->whole_from, &whole);
 }
 
 static void on_phase(struct gw_later *later)
@@ -511,13 +589,8 @@ static void on_phase(struct gw_later *later)
     struct made_exchange *e = GW_CONTAINER(later, struct made_exchange, later);
     struct gw_vm *vm = e->script->vm;
     struct gw_slot *slot = e->x->script;
-    uint32_t index = (uint32_t)(slot - gw_slots_base(vm->slots));
-    struct gw_task *task;
-    lua_State *co;
-    enum gw_task_rc rc;
 
     e->pending = false;
-    slot->in = 1u << e->phase;
     slot->verdict = GW_VERDICT_NONE;
     slot->answer = NULL;
     if (e->phase == GW_PHASE_LOG)
@@ -526,19 +599,7 @@ static void on_phase(struct gw_later *later)
         run_body_filter(e);
         return;
     }
-    task = gw_task_new(vm, slot->in, NULL, phase_done, e);
-    co = gw_task_thread(task);
-    gw_task_set_slot(task, index);
-    lua_rawgeti(co, LUA_REGISTRYINDEX, e->driver);
-    lua_pushinteger(co, (lua_Integer)index);
-    lua_pushinteger(co, 1);
-    rc = gw_task_resume(task, 2);
-    if (rc == GW_TASK_WAITS) {
-        slot->task = e->task = task;
-        return;
-    }
-    gw_task_end(task);
-    tell(e, rc == GW_TASK_DONE);
+    enter(e, 1u << e->phase, 1, NULL);
 }
 
 static void phase_cancel(struct gw_wait *wait)

@@ -387,11 +387,10 @@ int gw_task_wait(lua_State *L, struct gw_wait *wait, gw_wait_cancel_fn cancel)
     struct gw_vm *vm = gw_vm_of(L);
     struct gw_task *task = vm->task;
 
-    if (task == NULL || (task->in & GW_IN_WAITING) == 0 || vm->options.loop == NULL) {
+    if ((gw_lib_in(vm) & GW_IN_WAITING) == 0 || vm->options.loop == NULL) {
         wait->task = NULL;
         cancel(wait);
-        return luaL_error(L, "waiting: not in %s",
-                          task != NULL ? gw_lib_in_name(task->in) : "host");
+        return luaL_error(L, "waiting: not in %s", gw_lib_in_name(gw_lib_in(vm)));
     }
     drop_wait(task); /* left by a yield that failed across a C call (table.sort, gsub) */
     wait->task = task;
@@ -506,6 +505,7 @@ static const struct {
     {GW_IN_HEADER_FILTER, "header_filter"},
     {GW_IN_BODY_FILTER, "body_filter"},
     {GW_IN_LOG, "log"},
+    {GW_IN_BODY_WHOLE, "buffered body_filter"},
     {GW_IN_LOAD, "load"},
     {GW_IN_INIT, "init"},
     {GW_IN_STOP, "stop"},
@@ -518,7 +518,10 @@ static const struct {
 
 uint32_t gw_lib_in(struct gw_vm *vm)
 {
-    return vm->task != NULL ? vm->task->in : 0;
+    struct gw_slot *slot = vm->task != NULL ? task_slot(vm->task) : NULL;
+
+    /* The driver of body_filter tells by it which plugin may wait. */
+    return slot != NULL ? slot->in : vm->task != NULL ? vm->task->in : 0;
 }
 
 const char *gw_lib_in_name(uint32_t in)

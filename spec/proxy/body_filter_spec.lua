@@ -48,6 +48,14 @@ describe("body_filter", function()
     assert.equal('W/"x"', answer.headers.etag)
   end)
 
+  it("may add to an empty body", function()
+    local PIECE = SHOUT:gsub("return chunk:upper%(%)", "return chunk .. 'end'")
+    gateway = kit.gateway { conf = CONF, plugins = { shout = PIECE }, env = { UPSTREAM = upstream:address() } }
+    upstream:answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    assert.equal("end", gateway:client():get("/").body)
+  end)
+
   it("asks for no coding and no range", function()
     upstream:answer("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
 

@@ -83,7 +83,8 @@ end
 --- A real ctx of a request that nobody sent.
 ---@param request? table  method, scheme, host, port, path, query (text), headers, body, params,
 ---  client_ip, client_port, id, consumer, tenant, session; for the phases after the upstream:
----  response = { status, headers, from_gateway }, upstream_address, bytes, tries
+---  response = { status, headers, body, from_gateway }, upstream_address, bytes, tries; `body`: that of
+---  an answer of the gateway, which header_filter may read
 function M.ctx(request)
   request = request or {}
   for key in pairs(request) do
@@ -99,6 +100,7 @@ function M.ctx(request)
     client_port = request.client_port, upstream_address = request.upstream_address,
     bytes = request.bytes, tries = request.tries, status = response.status,
     response_headers = flat(response.headers), from_gateway = response.from_gateway or false,
+    response_body = response.body,
   })
   -- The driver makes a ctx for the first plugin that needs it; this one only takes it along.
   local ctx
@@ -173,7 +175,9 @@ for _, phase in ipairs(PHASES) do
   end
 end
 
---- One piece of the answer's body; returns what is sent instead (the piece itself: unchanged).
+--- One piece of the answer's body; returns what is sent instead (the piece itself: unchanged). A
+--- plugin with body = "buffered" gets the pieces as one with the last, and may wait; before it,
+--- nothing is sent. What header_filter has assigned is read by ctx.response.body.
 function plugin:body_filter(ctx, chunk, last)
   local _, changed = run(self, "body_filter", ctx, chunk, last)
   return changed or chunk

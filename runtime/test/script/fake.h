@@ -34,7 +34,7 @@ struct fake {
     gw_exchange_body_fn body_fn;
     void *body_arg;
     bool body_at_once;
-    struct gw_str body;
+    struct gw_str body, response_body;
     uint32_t target;
 };
 
@@ -103,6 +103,17 @@ void gw_exchange_read_body_cancel(struct gw_exchange *x)
 void gw_exchange_set_body(struct gw_exchange *x, struct gw_str body)
 {
     ((struct fake *)x)->body = gw_arena_dup(&x->arena, body);
+}
+
+void gw_exchange_set_response_body(struct gw_exchange *x, struct gw_str body)
+{
+    ((struct fake *)x)->response_body = gw_arena_dup(&x->arena, body);
+}
+
+bool gw_exchange_response_body(const struct gw_exchange *x, struct gw_str *out)
+{
+    *out = ((const struct fake *)x)->response_body;
+    return out->data != NULL;
 }
 
 enum gw_rc gw_exchange_set_path(struct gw_exchange *x, struct gw_str path)

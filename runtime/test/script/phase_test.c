@@ -547,6 +547,21 @@ static void expect_piece(struct fake *f, struct gw_str in, bool last, const char
     gw_buf_fini(&out);
 }
 
+static enum gw_body_wish begin_body(struct fake *f)
+{
+    const struct gw_hooks *hooks = gw_script_hooks(w.script);
+
+    return hooks->body_begin(hooks->self, &f->x);
+}
+
+static enum gw_phase_rc whole_body(struct fake *f, struct gw_str body)
+{
+    const struct gw_hooks *hooks = gw_script_hooks(w.script);
+
+    f->resumes = 0;
+    return hooks->body_whole(hooks->self, &f->x, body);
+}
+
 static void body_pieces_are_filtered(void **state)
 {
     struct fake f;
@@ -566,15 +581,97 @@ static void body_pieces_are_filtered(void **state)
     world_bind(&w, "b", 1, NULL);
     must_reload();
     fake_begin(&w, &f, 0);
+    assert_int_equal(begin_body(&f), GW_BODY_PIECES);
     expect_piece(&f, GW_STR("same"), false, NULL);
     expect_piece(&f, GW_STR("up"), false, "UP");
     expect_piece(&f, GW_STR("drop"), false, "");
     expect_piece(&f, GW_STR_NULL, true, NULL);
     fake_end(&w, &f);
     fake_begin(&w, &f, 1);
-    expect_piece(&f, GW_STR("up"), false, "");
-    expect_piece(&f, GW_STR("drop"), false, "");
-    expect_piece(&f, GW_STR("x"), true, "[UPx]");
+    /* What runs before the first that wants it whole gets the pieces, the others what they became.
+     */
+    assert_int_equal(begin_body(&f), GW_BODY_WHOLE);
+    expect_piece(&f, GW_STR("up"), false, "UP");
+    expect_piece(&f, GW_STR("x"), true, NULL);
+    assert_int_equal(whole_body(&f, GW_STR("UPx")), GW_PHASE_NEXT);
+    assert_true(gw_str_eq(f.response_body, GW_STR("[UPx]")));
+    fake_end(&w, &f);
+}
+
+static void a_whole_body_may_be_waited_with(void **state)
+{
+    struct fake f;
+
+    world_plugin(&w, "a",
+                 "local p = { name = 'a', priority = 3, body = 'buffered' }\n"
+                 "function p.body_filter(conf, ctx, whole, last)\n"
+                 "  assert(last and ctx.response.body == whole) gw.sleep(0.001)\n"
+                 "  ctx.response.headers['x-len'] = #whole\n"
+                 "  ctx.response.body = whole .. '.a'\n"
+                 "end return p");
+    world_plugin(&w, "b",
+                 "local p = { name = 'b', priority = 2 }\n"
+                 "function p.body_filter(conf, ctx, chunk, last)\n"
+                 "  local ok, err = pcall(gw.sleep, 1)\n"
+                 "  assert(not ok and err:find('sleep: not in body_filter', 1, true), err)\n"
+                 "  assert(not pcall(function() return ctx.response.body end))\n"
+                 "  return chunk .. '.b' .. tostring(last)\n"
+                 "end return p");
+    world_plugin(&w, "c",
+                 "local p = { name = 'c', priority = 1, body = 'buffered' }\n"
+                 "function p.body_filter(conf, ctx, whole)\n"
+                 "  if ctx.request.path == '/slow' then gw.sleep(60) end\n"
+                 "  return whole .. '.c'\n"
+                 "end return p");
+    world_bind(&w, "a", GW_NONE, NULL);
+    world_bind(&w, "b", GW_NONE, NULL);
+    world_bind(&w, "c", GW_NONE, NULL);
+    w.bindings[2].deadline_ms = 5;
+    w.bindings[2].on_error = GW_ON_ERROR_SKIP;
+    must_reload();
+    fake_begin(&w, &f, 0);
+    assert_int_equal(begin_body(&f), GW_BODY_WHOLE);
+    expect_piece(&f, GW_STR("x"), true, NULL);
+    assert_int_equal(whole_body(&f, GW_STR("x")), GW_PHASE_WAIT);
+    turn_until_resumed(&f);
+    assert_int_equal(f.resumed, GW_PHASE_NEXT);
+    assert_true(gw_str_eq(f.response_body, GW_STR("x.a.btrue.c")));
+    assert_non_null(gw_fields_find(&f.x.response.fields, GW_STR("x-len")));
+    fake_end(&w, &f);
+    /* The deadline of the last is over: what the others made of it stays. */
+    fake_begin(&w, &f, 0);
+    f.x.request.path = GW_STR("/slow");
+    assert_int_equal(begin_body(&f), GW_BODY_WHOLE);
+    assert_int_equal(whole_body(&f, GW_STR("y")), GW_PHASE_WAIT);
+    turn_until_resumed(&f);
+    assert_int_equal(f.resumed, GW_PHASE_NEXT);
+    assert_true(gw_str_eq(f.response_body, GW_STR("y.a.btrue")));
+    fake_end(&w, &f);
+    /* Who waits is cancelled with its exchange. */
+    fake_begin(&w, &f, 0);
+    assert_int_equal(begin_body(&f), GW_BODY_WHOLE);
+    assert_int_equal(whole_body(&f, GW_STR("z")), GW_PHASE_WAIT);
+    gw_script_hooks(w.script)->cancel(gw_script_hooks(w.script)->self, &f.x);
+    fake_end(&w, &f);
+}
+
+static void bodies_that_nobody_wants_are_left_alone(void **state)
+{
+    struct fake f;
+
+    world_plugin(&w, "a",
+                 "local p = { name = 'a', body = 'buffered' }\n"
+                 "function p.body_filter() end return p");
+    world_bind(&w, "a", GW_NONE, NULL);
+    w.bindings[0].when = GW_STR("ctx.response.status == 404");
+    must_reload();
+    fake_begin(&w, &f, 0);
+    f.x.response.status = 200;
+    assert_int_equal(begin_body(&f), GW_BODY_AS_IT_IS);
+    fake_end(&w, &f);
+    fake_begin(&w, &f, 0);
+    f.x.response.status = 404;
+    assert_int_equal(begin_body(&f), GW_BODY_WHOLE);
     fake_end(&w, &f);
 }
 
@@ -663,6 +760,8 @@ int main(void)
         CASE(a_deadline_ends_a_wait),
         CASE(filters_may_not_wait),
         CASE(body_pieces_are_filtered),
+        CASE(a_whole_body_may_be_waited_with),
+        CASE(bodies_that_nobody_wants_are_left_alone),
         CASE(log_waits_without_the_connection),
         CASE(reroutes_are_counted),
         CASE(long_chains_run_in_parts),
