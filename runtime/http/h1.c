@@ -183,6 +183,10 @@ void gw_h1_out_data(struct gw_pipe *pipe, struct gw_str data)
 {
     struct gw_h1 *h1 = pipe->h1;
 
+    if (data.len <= GW_H1_COPY_MAX) {
+        gw_h1_out_text(pipe, data.data, data.len);
+        return;
+    }
     make_room(pipe, 1);
     h1->parts[h1->count++] = (struct gw_h1_part){data.data, 0, data.len};
 }

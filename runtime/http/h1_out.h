@@ -8,6 +8,9 @@
 #include "http/h1.h"
 
 #define GW_H1_PARTS_MAX 24
+/* Shorter pieces are copied behind the text: one send() of one piece costs less than a writev
+ * of two, and copying them is next to nothing while they are in the cache. */
+#define GW_H1_COPY_MAX 4096
 
 struct gw_h1_part {
     const char *data; /* NULL: `offset` in the text */
