@@ -14,8 +14,11 @@
 /* Heads of 1xx before the final one. */
 #define GW_INFORMATIONAL_MAX 8
 
-/* New connections of one listener and turn. */
+/* New connections of one listener and turn, while the loop has much to do. */
 #define GW_ACCEPTS_PER_TURN 64
+
+/* `backlog:` at most: so many can wait in the queue of a listener. */
+#define GW_BACKLOG_MAX 65535
 
 /* `workers:` at most: of the 64 places in shared memory, successors of those that drain need some.
  */

@@ -2,6 +2,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "conf/address.h"
 #include "conf/rows.h"
 
@@ -65,7 +66,7 @@ static const struct gw_row rows[] = {
      FIELD(backlog),
      .otherwise = "4096",
      .min = 1,
-     .max = 65535,
+     .max = GW_BACKLOG_MAX,
      .doc = "Connections that may wait to be accepted."},
     {.key = "proxy_protocol",
      .type = &gw_type_bool,

@@ -33,6 +33,7 @@ struct gw_loop {
     uint64_t wall_ms; /* 0: not read in this turn */
     uint64_t ahead_ms;
     uint64_t turns;
+    uint32_t news, news_before; /* descriptors told of in this turn, and in the one before */
 
     struct slot *heap; /* binary, from index 1 */
     uint32_t heap_len;
@@ -85,6 +86,11 @@ uint64_t gw_loop_wall_ms(struct gw_loop *loop)
 uint64_t gw_loop_turns(const struct gw_loop *loop)
 {
     return loop->turns;
+}
+
+uint32_t gw_loop_busy(const struct gw_loop *loop)
+{
+    return loop->news_before;
 }
 
 char *gw_loop_buffer(struct gw_loop *loop)
@@ -246,6 +252,7 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
         told |= GW_IO_WRITE;
     if (what & EV_CLOSED)
         told |= GW_IO_HANGUP | GW_IO_READ;
+    io->loop->news++;
     io->fn(io, told);
 }
 
@@ -406,6 +413,8 @@ static void turn(struct gw_loop *loop, bool wait)
         flags |= EVLOOP_NONBLOCK;
     loop->now_valid = false;
     loop->turns++;
+    loop->news_before = loop->news;
+    loop->news = 0;
     (void)event_base_loop(loop->base, flags);
     later_run(loop);
 }

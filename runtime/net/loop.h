@@ -32,6 +32,9 @@ void gw_loop_advance(struct gw_loop *loop, uint64_t ms);
 /* Turns that this loop has made: the heartbeat that a watchdog looks at. */
 uint64_t gw_loop_turns(const struct gw_loop *loop);
 
+/* Descriptors that had news in the turn before this one: how busy the loop is. */
+uint32_t gw_loop_busy(const struct gw_loop *loop);
+
 /* A buffer of the worker for one read at a time; its content is good until return. */
 #define GW_LOOP_BUFFER_BYTES (128 * 1024)
 char *gw_loop_buffer(struct gw_loop *loop);

@@ -275,6 +275,28 @@ return plugin
     assert.equal(0, gateway:status().worker_deaths)
   end)
 
+  it("serves who waits in the queue of a listener that goes", function()
+    local one = '  - { name: one, address: "127.0.0.1:0" }\n'
+    local two = '  - { name: two, address: "unix:run/two.sock" }\n'
+    local gateway = kit.gateway { conf = "watchdog: 20s\nlisten:\n" .. one .. two .. HELLO, workers = 1 }
+    local client, waiting = kit.client(gateway, { listener = "one" }), {}
+    local worker = gateway:worker_pids()[1]
+
+    gateway:write("gateway.yaml", "watchdog: 20s\nlisten:\n" .. two .. HELLO)
+    gateway:signal("STOP", worker)
+    gateway:signal("HUP")
+    for i = 1, 300 do
+      waiting[i] = client:connect()
+      waiting[i]:write("GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    end
+    gateway:signal("CONT", worker)
+
+    for i = 1, 300 do
+      assert.equal(200, waiting[i]:read_answer().status, "connection " .. i)
+    end
+    kit.eventually(function() return gateway:status().generation == 2 end)
+  end)
+
   it("opens and closes listeners", function()
     local one = '  - { name: one, address: "127.0.0.1:0" }\n'
     local two = '  - { name: two, address: "unix:run/two.sock" }\n'
