@@ -59,7 +59,7 @@ static void plain_shutdown(struct gw_conn *conn)
     (void)shutdown(conn->fd, SHUT_WR);
 }
 
-static void plain_close(struct gw_conn *conn)
+static void plain_close(struct gw_conn *conn, bool hard)
 {
     (void)close(conn->fd);
 }
@@ -71,18 +71,42 @@ static const struct gw_conn_ops plain_ops = {
     .close = plain_close,
 };
 
+static void handshake_step(struct gw_conn *conn, unsigned what)
+{
+    enum gw_rc rc;
+
+    (void)conn->ops->news(conn, what);
+    rc = conn->ops->handshake(conn);
+    if (rc == GW_AGAIN) {
+        conn->readable = false;
+        return;
+    }
+    conn->connecting = conn->handshaking = false;
+    if (rc == GW_OK)
+        conn->fn(conn, GW_CONN_CONNECTED | (conn->readable ? GW_CONN_READ : 0) |
+                           (conn->hangup ? GW_CONN_HANGUP : 0));
+    else
+        conn->fn(conn, GW_CONN_FAILED);
+}
+
 /* The first news after connect(): did it work? */
 static void connect_done(struct gw_conn *conn, unsigned what)
 {
     socklen_t len = sizeof(conn->error);
 
-    conn->connecting = false;
     if (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &conn->error, &len) != 0)
         conn->error = errno;
     if (conn->error != 0) {
+        conn->connecting = false;
         conn->fn(conn, GW_CONN_FAILED);
         return;
     }
+    if (conn->ops->handshake != NULL) {
+        conn->handshaking = true;
+        handshake_step(conn, what);
+        return;
+    }
+    conn->connecting = false;
     conn->writable = true;
     conn->fn(conn, what | GW_CONN_CONNECTED);
 }
@@ -95,6 +119,10 @@ static void on_io(struct gw_io *io, unsigned what)
         conn->readable = true;
     if (what & GW_IO_HANGUP)
         conn->hangup = true;
+    if (conn->handshaking) {
+        handshake_step(conn, what);
+        return;
+    }
     if (conn->connecting) {
         if (what & (GW_IO_WRITE | GW_IO_HANGUP))
             connect_done(conn, what);
@@ -102,7 +130,10 @@ static void on_io(struct gw_io *io, unsigned what)
     }
     if (what & GW_IO_WRITE)
         conn->writable = true;
-    conn->fn(conn, what);
+    if (conn->tls != NULL)
+        what = conn->ops->news(conn, what);
+    if (what != 0)
+        conn->fn(conn, what);
 }
 
 enum gw_rc gw_conn_open(struct gw_conn *conn, struct gw_loop *loop, int fd, gw_conn_fn fn)
@@ -170,13 +201,24 @@ enum gw_rc gw_conn_connect(struct gw_conn *conn, struct gw_loop *loop,
     return rc;
 }
 
-void gw_conn_close(struct gw_conn *conn)
+void gw_conn_plain(struct gw_conn *conn)
+{
+    conn->ops = &plain_ops;
+    conn->readable = conn->writable = true;
+}
+
+static void conn_close(struct gw_conn *conn, bool hard)
 {
     if (conn->fd < 0)
         return;
     gw_io_close(&conn->io);
-    conn->ops->close(conn);
+    conn->ops->close(conn, hard);
     conn->fd = -1;
+}
+
+void gw_conn_close(struct gw_conn *conn)
+{
+    conn_close(conn, false);
 }
 
 void gw_conn_reset(struct gw_conn *conn)
@@ -185,7 +227,12 @@ void gw_conn_reset(struct gw_conn *conn)
 
     if (conn->fd >= 0)
         (void)setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-    gw_conn_close(conn);
+    conn_close(conn, true);
+}
+
+enum gw_rc gw_conn_fault_rc(const struct gw_conn *conn)
+{
+    return conn->error == 0 && conn->tls != NULL ? GW_TLS : rc_of_errno(conn->error);
 }
 
 size_t gw_address_format(const struct sockaddr *address, char *to, size_t size)
