@@ -67,7 +67,7 @@ cover_one() { # NAME
         for library in $(listed Libraries "$1"); do libraries="$libraries -l$library"; done
         # shellcheck disable=SC2046,SC2086
         "$CC" -std=gnu11 -D_GNU_SOURCE -g -O0 -I. -fprofile-instr-generate -fcoverage-mapping \
-            "$test" $(listed Sources "$1") base/rc.c $libraries -o "$binary"
+            "$test" $(listed Sources "$1" | sed 's/ base\/rc\.c / /') base/rc.c $libraries -o "$binary"
         LLVM_PROFILE_FILE="$OUT/$1.$(basename "$test").profraw" "$binary" >/dev/null 2>&1
         objects="$objects -object $binary"
     done
