@@ -59,6 +59,12 @@ struct gw_conf_limits {
     uint32_t buffer_bytes_max;           /* unsent bytes per direction before the source stops */
     uint32_t body_buffer_bytes_max;      /* a body held whole for a plugin or a retry: 413 */
     uint32_t half_close_timeout_ms; /* a client that ended its side waits so long for an answer */
+    uint32_t websocket_idle_ms;     /* neither side says anything: Close 1001; 0 off */
+    uint32_t websocket_age_max_ms;  /* of one WebSocket, +-10 % jitter: Close 1001; 0 off */
+    uint32_t websocket_ping_ms;     /* a side that is silent is asked; 0 off */
+    uint32_t websocket_close_ms;    /* from the first Close to the end */
+    uint32_t websocket_frame_bytes_max;   /* Close 1009 */
+    uint32_t websocket_message_bytes_max; /* Close 1009 */
 };
 
 /* Without the padding behind the last field, whose bytes mean nothing. */

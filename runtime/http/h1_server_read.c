@@ -320,6 +320,9 @@ static void server_eof(struct gw_h1_server *s)
         s->in_done = true;
         s->stream.events->on_end(&s->stream, NULL);
         gw_h1_out_flush(s->pipe.h1);
+        /* We have ended our side before: nothing will be written that could tell of the end. */
+        if (s->state == SV_RAW && s->out_done && gw_buf_len(&s->pipe.out) == 0)
+            server_kill(s, GW_EOF, "done");
         return;
     }
     server_kill(s, s->state == SV_BUSY ? GW_CLOSED : GW_EOF, "client closed the connection");

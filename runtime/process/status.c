@@ -194,6 +194,9 @@ static void worker_write(struct gw_json_writer *json, struct gw_child *child)
     if (child->state_known) {
         put_uint(json, "connections_total", told->stats.connections_total);
         put_uint(json, "requests_active", told->stats.requests_active);
+        put_uint(json, "websockets", told->stats.websockets);
+        put_uint(json, "websockets_total", told->stats.websockets_total);
+        put_uint(json, "websocket_messages_total", told->stats.websocket_messages_total);
         put_uint(json, "upstream_connections", told->stats.upstream_connections);
         put_uint(json, "upstream_idle", told->stats.upstream_idle);
         put_uint(json, "shed", told->stats.shed_total);

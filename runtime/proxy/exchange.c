@@ -366,6 +366,8 @@ void gw_exchange_resume(struct gw_exchange *exchange, enum gw_phase_rc rc)
     ex->waiting_phase = -1;
     if (phase == GW_PHASE_BODY_FILTER) {
         filter_resume(ex, rc);
+    } else if (phase == GW_PHASE_MESSAGE) {
+        ws_resumed(ex, rc);
     } else if (after_phase(ex, rc)) {
         if (phase == GW_PHASE_BALANCER)
             relay_balanced(ex);
@@ -442,6 +444,8 @@ void exchange_finish(struct exchange *ex)
     ex->waiting_phase = -1;
     gw_list_remove(&ex->wait.link);
     static_stop(ex);
+    if (ex->ws != NULL)
+        ws_finish(ex);
     relay_drop_client(ex);
     gw_timer_clear(&ex->timer);
     ex->total_due_ms = ex->try_due_ms = GW_NEVER;
@@ -456,16 +460,21 @@ void exchange_finish(struct exchange *ex)
         exchange_free(ex);
 }
 
-void exchange_abort(struct exchange *ex, const char *why)
+void exchange_end(struct exchange *ex)
 {
     struct gw_stream *stream = ex->incoming.stream;
 
-    ex->pub.aborted = true;
-    if (ex->pub.error == NULL)
-        ex->pub.error = why;
     if (stream != NULL)
         stream->ops->reset(stream);
     exchange_finish(ex);
+}
+
+void exchange_abort(struct exchange *ex, const char *why)
+{
+    ex->pub.aborted = true;
+    if (ex->pub.error == NULL)
+        ex->pub.error = why;
+    exchange_end(ex);
 }
 
 void gw_exchange_detach(struct gw_exchange *exchange)
@@ -498,7 +507,9 @@ static void on_client_blocked(struct gw_stream *stream)
 {
     struct exchange *ex = stream->user;
 
-    if (ex->client != NULL)
+    if (ex->ws != NULL)
+        ws_blocked(ex, GW_WS_CLIENT);
+    else if (ex->client != NULL)
         ex->client->stream.ops->pause(&ex->client->stream);
 }
 
@@ -506,7 +517,9 @@ static void on_client_drained(struct gw_stream *stream)
 {
     struct exchange *ex = stream->user;
 
-    if (ex->client != NULL)
+    if (ex->ws != NULL)
+        ws_drained(ex, GW_WS_CLIENT);
+    else if (ex->client != NULL)
         ex->client->stream.ops->resume(&ex->client->stream);
     else if (ex->plan.fd >= 0)
         static_go_on(ex);
@@ -544,8 +557,12 @@ static void on_client_reset(struct gw_stream *stream, enum gw_rc rc, const char 
     struct exchange *ex = stream->user;
 
     ex->incoming.stream = NULL;
-    ex->pub.aborted = true;
-    ex->pub.error = why;
+    /* A tunnel has no other end than that of its connections. */
+    if (ex->state != EX_TUNNEL || rc != GW_EOF) {
+        ex->pub.aborted = true;
+        if (ex->pub.error == NULL)
+            ex->pub.error = why;
+    }
     exchange_finish(ex);
 }
 

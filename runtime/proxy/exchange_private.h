@@ -2,7 +2,7 @@
  *   exchange.c   states, phases, begin and end      request.c   what the client sent, made plain
  *   relay.c      tries, upstream, bodies, tunnel    answer.c    answers of our own
  *   static.c     files: routes                      filter.c    what plugins make of an answer
- *   proxy.c      listeners, generations
+ *   proxy.c      listeners, generations              ws.c        WebSockets
  *
  *   FRESH -> PHASES -> WAITING (name, body, file) -> UPSTREAM -> RELAY -> DONE
  *               \-> ANSWER -> DONE                      \-> UPSTREAM (a retry), TUNNEL
@@ -16,6 +16,7 @@
 #include "proxy/decode.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy_private.h"
+#include "proxy/ws.h"
 #include "upstream/upstream.h"
 
 enum gw_exchange_state {
@@ -26,7 +27,7 @@ enum gw_exchange_state {
     EX_UPSTREAM, /* asked, no final head yet */
     EX_RELAY,    /* the answer flows */
     EX_ANSWER,   /* our own answer, or a file, flows */
-    EX_TUNNEL,   /* both sides are plain bytes */
+    EX_TUNNEL,   /* both sides are plain bytes, or a WebSocket's */
     EX_DONE,     /* answered or cut; `log` may still run */
     EX_STATES
 };
@@ -66,6 +67,8 @@ struct exchange {
     bool fresh_only : 1;   /* a reused connection died: the next must be new */
     bool finished : 1;
     bool upgrade_wanted : 1;
+    bool websocket : 1; /* and this is what it asks for */
+    bool websocket_deflate : 1;
 
     struct gw_timer timer;
     uint64_t total_due_ms, try_due_ms;
@@ -77,6 +80,7 @@ struct exchange {
     uint32_t wanted_target;            /* chosen in BALANCER; GW_NONE */
     struct gw_upstream_stream *client; /* our stream to it */
     struct gw_str upgrade;
+    struct gw_ws_tunnel *ws; /* NULL: none, or a plain tunnel */
     struct gw_str upstream_path;
 
     struct gw_buf body;                  /* the request's, gathered or kept for a replay */
@@ -110,6 +114,7 @@ void exchange_move(struct exchange *ex, enum gw_exchange_state to);
 void exchange_run(struct exchange *ex);                    /* goes on with the steps */
 void exchange_finish(struct exchange *ex);                 /* the answer has left, or never will */
 void exchange_abort(struct exchange *ex, const char *why); /* cuts the client's answer */
+void exchange_end(struct exchange *ex); /* the stream goes, and nothing is lost by it */
 enum gw_phase_rc exchange_phase(struct exchange *ex, enum gw_phase phase);
 /* Sets ex->limits from listener and route. */
 void exchange_limits(struct exchange *ex);

@@ -21,6 +21,7 @@ enum gw_phase {
     GW_PHASE_HEADER_FILTER,
     GW_PHASE_BODY_FILTER,
     GW_PHASE_LOG,
+    GW_PHASE_MESSAGE, /* a whole message of a WebSocket */
     GW_PHASE_COUNT
 };
 
@@ -38,6 +39,18 @@ enum gw_body_wish {
     GW_BODY_PIECES,   /* body_filter for each piece */
     GW_BODY_WHOLE,    /* body_filter for each piece, then body_whole for what they have become */
     GW_BODY_FAILED,   /* an error, logged */
+};
+
+/* One message of a WebSocket, and what the plugins made of it. */
+struct gw_ws_message {
+    bool from_upstream;
+    bool text;          /* may be changed, with `out` */
+    struct gw_str data; /* lent until the phase is over */
+    bool changed;       /* `out` goes on instead */
+    bool dropped;       /* nothing goes on */
+    struct gw_buf out;
+    uint16_t close_code; /* with GW_PHASE_ANSWERED: both sides get a Close */
+    struct gw_str close_reason;
 };
 
 struct gw_hooks {
@@ -60,6 +73,11 @@ struct gw_hooks {
      * gw_exchange_set_response_body() was called when it is another now. May wait: then
      * gw_exchange_resume() will be called. NEXT, WAIT or FAILED. */
     enum gw_phase_rc (*body_whole)(void *self, struct gw_exchange *exchange, struct gw_str in);
+
+    /* GW_PHASE_MESSAGE; the message stays until the phase is over. One at a time for each
+     * exchange. */
+    enum gw_phase_rc (*message)(void *self, struct gw_exchange *exchange,
+                                struct gw_ws_message *message);
 
     /* The exchange ends while a phase waits (client gone, deadline): drop the coroutine. */
     void (*cancel)(void *self, struct gw_exchange *exchange);

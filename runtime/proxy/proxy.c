@@ -530,6 +530,13 @@ void gw_proxy_drain(struct gw_proxy *proxy, uint64_t deadline_ms, void (*done)(v
     proxy->draining = true;
     proxy->drain_done = done;
     proxy->drain_arg = arg;
+    GW_LIST_EACH_SAFE(pos, after, &proxy->active)
+    {
+        struct exchange *ex = GW_CONTAINER(pos, struct exchange, link);
+        if (ex->ws != NULL)
+            ws_go_away(ex, "the gateway stops");
+    }
+    gw_h1_flush_all(proxy->h1);
     GW_LIST_EACH_SAFE(pos, after, &proxy->connections)
     {
         struct gw_client_conn *conn = GW_CONTAINER(pos, struct gw_client_conn, link);

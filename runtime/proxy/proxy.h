@@ -44,8 +44,11 @@ struct gw_proxy_stats {
     uint64_t requests_active;
     uint64_t upstream_connections; /* open, pooled ones included */
     uint64_t upstream_idle;
-    uint64_t shed_total;       /* refused for lack of connections, memory or descriptors */
-    uint64_t answers_total[6]; /* by first digit; [0]: none was sent */
+    uint64_t shed_total; /* refused for lack of connections, memory or descriptors */
+    uint64_t websockets; /* open ones */
+    uint64_t websockets_total;
+    uint64_t websocket_messages_total; /* of those that have ended, both ways */
+    uint64_t answers_total[6];         /* by first digit; [0]: none was sent */
 };
 
 GW_MUST_CHECK enum gw_rc gw_proxy_new(struct gw_loop *loop, const struct gw_hooks *hooks,

@@ -269,6 +269,21 @@ static void after_gathering(struct gw_exchange *pub, void *arg, enum gw_rc rc, s
     } /* else: the fault is answered by who found it */
 }
 
+/* False: the exchange has its answer. */
+static bool upgrade_good(struct exchange *ex)
+{
+    const char *why;
+    uint16_t status = ws_request(ex, &why);
+
+    if (status == 0)
+        return true;
+    answer_problem(ex, status, why);
+    if (status == 426)
+        gw_fields_set(&ex->answer.fields, GW_STR("Sec-WebSocket-Version"), GW_STR("13"));
+    answer_send(ex);
+    return false;
+}
+
 void relay_start(struct exchange *ex)
 {
     const struct gw_conf_route *route = ex->pub.route;
@@ -284,6 +299,8 @@ void relay_start(struct exchange *ex)
         answer_send(ex);
         return;
     }
+    if (ex->upgrade_wanted && !upgrade_good(ex))
+        return;
     if (route->timeout_ms > 0) {
         uint64_t due = gw_loop_now_ms(ex->proxy->loop) + route->timeout_ms;
         if (due < ex->total_due_ms)
@@ -360,6 +377,10 @@ void relay_client_body(struct exchange *ex, struct gw_str piece)
     struct gw_stream *up = ex->client != NULL ? &ex->client->stream : NULL;
 
     ex->pub.bytes_in += piece.len;
+    if (ex->ws != NULL) {
+        ws_data(ex, GW_WS_CLIENT, piece);
+        return;
+    }
     if (ex->state == EX_TUNNEL) {
         assert(up != NULL); /* a tunnel ends with either side */
         up->ops->send_body(up, piece);
@@ -382,7 +403,9 @@ void relay_client_end(struct exchange *ex, const struct gw_fields *trailers)
 {
     struct gw_stream *up = ex->client != NULL ? &ex->client->stream : NULL;
 
-    if (ex->state == EX_TUNNEL) {
+    if (ex->ws != NULL) {
+        ws_ended(ex, GW_WS_CLIENT, false);
+    } else if (ex->state == EX_TUNNEL) {
         assert(up != NULL);
         up->ops->send_end(up, NULL);
     } else if (ex->body_mode == BODY_GATHERING) {
@@ -452,6 +475,8 @@ static void start_tunnel(struct exchange *ex)
     down->ops->raw(down);
     ex->client->stream.ops->raw(&ex->client->stream);
     down->ops->resume(down);
+    if (ex->websocket)
+        ws_start(ex);
 }
 
 static void on_head(struct gw_stream *stream)
@@ -468,6 +493,14 @@ static void on_head(struct gw_stream *stream)
         exchange_timer(ex);
     }
     ex->pub.upstream_head_us = gw_loop_now_us(ex->proxy->loop);
+    if (response->status == 101 && ex->websocket) {
+        const char *wrong = ws_answer(ex);
+        if (wrong != NULL) {
+            relay_drop_client(ex);
+            give_up(ex, GW_PROTOCOL, wrong);
+            return;
+        }
+    }
     gw_head_drop_hop_by_hop(&response->fields);
     if (response->status == 101) {
         start_tunnel(ex);
@@ -490,6 +523,10 @@ static void on_body(struct gw_stream *stream, struct gw_str piece)
 {
     struct exchange *ex = stream->user;
 
+    if (ex->ws != NULL) {
+        ws_data(ex, GW_WS_UPSTREAM, piece);
+        return;
+    }
     if (ex->state == EX_TUNNEL) {
         struct gw_stream *down = ex->incoming.stream;
         ex->pub.bytes_out += piece.len;
@@ -513,6 +550,10 @@ static void on_end(struct gw_stream *stream, struct gw_fields *trailers)
     struct gw_upstream_stream *client = ex->client;
     struct gw_stream *down = ex->incoming.stream;
 
+    if (ex->ws != NULL) {
+        ws_ended(ex, GW_WS_UPSTREAM, false);
+        return;
+    }
     if (ex->state == EX_TUNNEL) {
         down->ops->send_end(down, NULL);
         return;
@@ -529,7 +570,9 @@ static void on_blocked(struct gw_stream *stream)
 {
     struct exchange *ex = stream->user;
 
-    if (ex->incoming.stream != NULL)
+    if (ex->ws != NULL)
+        ws_blocked(ex, GW_WS_UPSTREAM);
+    else if (ex->incoming.stream != NULL)
         ex->incoming.stream->ops->pause(ex->incoming.stream);
 }
 
@@ -537,7 +580,10 @@ static void on_drained(struct gw_stream *stream)
 {
     struct exchange *ex = stream->user;
 
-    if (ex->incoming.stream != NULL && (ex->body_mode == BODY_STREAMING || ex->state == EX_TUNNEL))
+    if (ex->ws != NULL)
+        ws_drained(ex, GW_WS_UPSTREAM);
+    else if (ex->incoming.stream != NULL &&
+             (ex->body_mode == BODY_STREAMING || ex->state == EX_TUNNEL))
         ex->incoming.stream->ops->resume(ex->incoming.stream);
 }
 
@@ -560,6 +606,11 @@ static void on_reset(struct gw_stream *stream, enum gw_rc rc, const char *why)
 
     if (ex->state == EX_UPSTREAM) {
         try_failed(ex, rc, why, connected);
+        return;
+    }
+    if (ex->ws != NULL) {
+        relay_drop_client(ex);
+        ws_ended(ex, GW_WS_UPSTREAM, true);
         return;
     }
     if (ex->state == EX_TUNNEL) {
@@ -648,7 +699,9 @@ void relay_timeout(struct exchange *ex)
 
     if (ex->finished || ex->state == EX_FREE)
         return;
-    if (ex->total_due_ms <= now)
+    if (ex->ws != NULL)
+        ws_timeout(ex);
+    else if (ex->total_due_ms <= now)
         total_timeout(ex);
     else if (ex->try_due_ms <= now)
         try_timeout(ex);

@@ -13,6 +13,7 @@ kit.plugin_check = require("gateway.spec.plugin").check
 kit.ctx = require("gateway.spec.plugin").ctx
 kit.request_body = require("gateway.spec.plugin").body
 kit.chosen_target = require("gateway.spec.plugin").target
+kit.websocket = require "gateway.spec.websocket"
 kit.run = process.run
 kit.start = process.start
 kit.eventually = wait.eventually
