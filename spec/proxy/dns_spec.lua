@@ -225,6 +225,19 @@ return plugin
     assert.equal(1, (a:connections()))
   end)
 
+  it("waits for a silent server no longer than dns: timeout", function()
+    local dns = start_server { "back.test silent" }
+    local gateway = kit.gateway { conf = conf(dns, 1, "400ms", "retries: 0"):gsub("3s", "20s") }
+    local began = kit.now()
+
+    local answer = kit.client(gateway):get("/")
+
+    local took = kit.now() - began
+    assert.equal(502, answer.status)
+    assert.matches("name could not be resolved", answer.body)
+    assert.is_true(took > 0.3 and took < (kit.sanitized and 4 or 2), took)
+  end)
+
   it("keeps them when the name vanishes, and takes the new ones when it is back", function()
     local dns = start_server { "back.test 5 127.0.0.2" }
     local a = twins()
