@@ -60,9 +60,14 @@ function plugin.init(conf)
   return state
 end
 
-function plugin.rewrite(conf, ctx)
-  local request = ctx.request
-  if request.path == conf.path and (ctx.state.allow["*"] or ctx.state.allow[request.peer_ip]) then
+--- All other requests are spared the way into `rewrite`.
+function plugin.paths(conf)
+  return { conf.path }
+end
+
+function plugin.rewrite(_, ctx)
+  local allow = ctx.state.allow
+  if allow["*"] or allow[ctx.request.peer_ip] then
     return ctx:exit(200, gw.metrics.render(), {
       ["content-type"] = "text/plain; version=0.0.4; charset=utf-8",
       ["cache-control"] = "no-store",

@@ -94,12 +94,15 @@ local function add_step(out, n, step, phase)
   end
 end
 
---- Steps of [from, to]: { fn, conf, state, number, when, skip, buffered }.
+--- Steps of [from, to]: { fn, conf, state, number, when, skip, buffered, paths }.
 local function part_source(steps, from, to, phase, body) -- luacheck: ignore 561 (one case a phase)
   local out = { HEAD }
   for n = from, to do
     add(out, "local f%d, c%d, s%d, w%d = P[%d].fn, P[%d].conf, P[%d].state, P[%d].when",
       n, n, n, n, n, n, n, n)
+    if steps[n].paths then
+      add(out, "local p%d = P[%d].paths", n, n)
+    end
   end
   add(out, "return function(i, from%s)", body and ", to, chunk, last, whole" or "")
   add(out, "local ctx = ctxs[i] or new_ctx(i)")
@@ -109,8 +112,14 @@ local function part_source(steps, from, to, phase, body) -- luacheck: ignore 561
   end
   for n = from, to do
     local step = steps[n]
-    add(out, body and "if from <= %d and %d <= to and (last or chunk ~= '') then"
-      or "if from <= %d then", n, n)
+    local conditions = { ("from <= %d"):format(n) }
+    if body then
+      conditions[#conditions + 1] = ("%d <= to and (last or chunk ~= '')"):format(n)
+    end
+    if step.paths then
+      conditions[#conditions + 1] = ("p%d[ctx.request.path]"):format(n)
+    end
+    add(out, "if %s then", table.concat(conditions, " and "))
     -- Before `when:`, so that an error there is known by its plugin too.
     add(out, "slot.instance, slot.position = %d, %d", step.number, n)
     if step.when then

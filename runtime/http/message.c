@@ -286,13 +286,29 @@ static inline bool words_are_plain(uint64_t word)
     return ((low | (del & ~(word ^ ones * 0x7f))) & high) == 0;
 }
 
+/* What is left at the end overlaps with what was looked at: no byte is looked at alone. */
+static bool value_is_plain(struct gw_str value)
+{
+    uint32_t first, last;
+
+    if (value.len >= 8) {
+        for (size_t i = 0; i + 8 < value.len; i += 8)
+            if (!words_are_plain(load8(value.data + i)))
+                return false;
+        return words_are_plain(load8(value.data + value.len - 8));
+    }
+    if (value.len < 4)
+        return value.len == 0;
+    memcpy(&first, value.data, 4);
+    memcpy(&last, value.data + value.len - 4, 4);
+    return words_are_plain(first | (uint64_t)last << 32);
+}
+
 bool gw_field_value_valid(struct gw_str value)
 {
-    size_t i = 0;
-
-    while (i + 8 <= value.len && words_are_plain(load8(value.data + i)))
-        i += 8;
-    for (; i < value.len; i++) {
+    if (value_is_plain(value))
+        return true;
+    for (size_t i = 0; i < value.len; i++) {
         unsigned char byte = (unsigned char)value.data[i];
         if ((byte < 0x20 && byte != '\t') || byte == 0x7f)
             return false;

@@ -245,28 +245,32 @@ GW_FFI int gw_ffi_name(const char *text, size_t len)
     return (int)(entry - names);
 }
 
-static bool is_named(const struct gw_field *field, const struct name *name)
+/* Most names differ in length or at the end. */
+static inline bool same_name(const struct gw_field *field, const struct name *name)
 {
     const char *a = field->name.data, *b = name->text.data;
     size_t len = name->text.len;
 
-    if (field->id != name->id || field->dropped)
-        return false;
-    if (name->id != GW_FIELD_UNKNOWN)
-        return true;
-    /* Most names differ in length or at the end. */
     return field->name.len == len && ((a[len - 1] ^ b[len - 1]) & 0x5f) == 0 &&
-           strncasecmp(a, b, len) == 0;
+           field->id == GW_FIELD_UNKNOWN && !field->dropped && strncasecmp(a, b, len) == 0;
 }
 
 /* The next field of that name from place `from` on, or NULL. */
 static struct gw_field *find(const struct gw_fields *fields, const struct name *name, uint32_t from)
 {
+    struct gw_field *end = fields->items + fields->count;
+
     if ((fields->present & (1ULL << name->id)) == 0)
         return NULL;
-    for (uint32_t i = from; i < fields->count; i++)
-        if (is_named(&fields->items[i], name))
-            return &fields->items[i];
+    if (name->id != GW_FIELD_UNKNOWN) {
+        for (struct gw_field *at = fields->items + from; at < end; at++)
+            if (at->id == name->id && !at->dropped)
+                return at;
+        return NULL;
+    }
+    for (struct gw_field *at = fields->items + from; at < end; at++)
+        if (same_name(at, name))
+            return at;
     return NULL;
 }
 

@@ -12,6 +12,8 @@
 #include "script/script_private.h"
 #include "script/value.h"
 
+#define PATHS_MAX 100u /* of one instance */
+
 static const char *const phase_names[GW_PHASE_COUNT] = {
     [GW_PHASE_REWRITE_GLOBAL] = "rewrite",
     [GW_PHASE_REWRITE] = "rewrite",
@@ -278,6 +280,50 @@ static enum gw_rc run_init(struct gw_script_generation *g, struct gw_instance *i
     return rc;
 }
 
+/* The result of paths(conf) is at 1 of `co`; for C as strings, for the driver as a set. */
+static enum gw_rc keep_paths(struct gw_instance *instance, lua_State *co, struct gw_err *err)
+{
+    uint32_t count = lua_istable(co, 1) ? (uint32_t)lua_objlen(co, 1) : 0;
+    struct gw_str path;
+
+    if (!lua_istable(co, 1) || count > PATHS_MAX)
+        return gw_err_set(err, GW_INVALID, "paths: a list of at most %u paths is expected",
+                          PATHS_MAX);
+    gw_instance_make_paths(instance, count);
+    lua_settop(co, 1);
+    lua_createtable(co, 0, (int)count);
+    for (uint32_t i = 0; i < count; i++) {
+        lua_rawgeti(co, 1, (int)i + 1);
+        if (lua_type(co, -1) != LUA_TSTRING)
+            return gw_err_set(err, GW_INVALID, "paths: [%u] is no text", i + 1);
+        path.data = lua_tolstring(co, -1, &path.len);
+        gw_instance_add_path(instance, path);
+        lua_pushboolean(co, 1);
+        lua_rawset(co, 2);
+    }
+    lua_xmove(co, instance->vm->L, 1);
+    instance->paths_ref = luaL_ref(instance->vm->L, LUA_REGISTRYINDEX);
+    return GW_OK;
+}
+
+static enum gw_rc ask_paths(struct gw_script_generation *g, struct gw_instance *instance,
+                            struct gw_err *err)
+{
+    struct gw_task *task = gw_task_new(g->script->vm, GW_IN_INIT, instance, NULL, NULL);
+    lua_State *co = gw_task_thread(task);
+    enum gw_rc rc = GW_OK;
+
+    push_from(co, instance->plugin_ref, "paths");
+    if (lua_isfunction(co, -1)) {
+        lua_rawgeti(co, LUA_REGISTRYINDEX, instance->conf_ref);
+        rc = run_task(g, task, 1, err);
+        if (rc == GW_OK)
+            rc = keep_paths(instance, co, err);
+    }
+    gw_task_end(task);
+    return rc;
+}
+
 static void retire(struct gw_instance *instance)
 {
     struct gw_vm *vm = instance->vm;
@@ -337,8 +383,10 @@ static enum gw_rc make_instance(struct gw_script_generation *g, uint32_t row, st
         rc = run_init(g, instance, err);
     if (rc == GW_OK) {
         instance->made = true;
-        rc = check_frozen(g, b, instance, err);
+        rc = ask_paths(g, instance, err);
     }
+    if (rc == GW_OK)
+        rc = check_frozen(g, b, instance, err);
     if (rc != GW_OK)
         gw_err_prefix(err, "plugin %s%s%s: ", instance->plugin,
                       instance->route[0] != '\0' ? ", route " : "", instance->route);
@@ -412,6 +460,10 @@ static void push_step(lua_State *L, const struct gw_script_generation *g, uint32
         lua_pushboolean(L, 1);
         lua_setfield(L, -2, "buffered");
     }
+    if (instance->paths != NULL && phase <= GW_PHASE_REWRITE) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, instance->paths_ref);
+        lua_setfield(L, -2, "paths");
+    }
 }
 
 static enum gw_rc build_driver(struct gw_script_generation *g, uint32_t chain, enum gw_phase phase,
@@ -424,6 +476,7 @@ static enum gw_rc build_driver(struct gw_script_generation *g, uint32_t chain, e
     struct gw_task *task;
     lua_State *co;
     enum gw_rc rc = GW_OK;
+    bool by_path = phase <= GW_PHASE_REWRITE;
     int steps = 0;
 
     task = gw_task_new(vm, GW_IN_LOAD, NULL, NULL, NULL);
@@ -434,6 +487,7 @@ static enum gw_rc build_driver(struct gw_script_generation *g, uint32_t chain, e
         if (runs_in(&bindings(g)[rows[i]], phase)) {
             push_step(co, g, rows[i], phase);
             lua_rawseti(co, -2, ++steps);
+            by_path = by_path && g->instances[rows[i]]->paths != NULL;
         }
     lua_pushstring(co, phase_names[phase]);
     if (steps > 0) {
@@ -446,10 +500,32 @@ static enum gw_rc build_driver(struct gw_script_generation *g, uint32_t chain, e
             else
                 g->plans[chain] = luaL_ref(vm->L, LUA_REGISTRYINDEX);
             g->drivers[chain * GW_PHASE_COUNT + phase] = luaL_ref(vm->L, LUA_REGISTRYINDEX);
+            if (by_path)
+                g->by_path[chain] |= (uint8_t)(1u << phase);
         }
     }
     gw_task_end(task);
     return rc;
+}
+
+bool gw_generation_wants_path(const struct gw_script_generation *g, uint32_t chain,
+                              enum gw_phase phase, struct gw_str path)
+{
+    const struct gw_script_chain *c =
+        &GW_ITEMS(g->conf, g->image->chains, struct gw_script_chain)[chain];
+    const uint32_t *rows = GW_ITEMS(g->conf, c->bindings, uint32_t);
+
+    if ((g->by_path[chain] & (1u << phase)) == 0)
+        return true;
+    for (uint32_t i = 0; i < c->bindings.len; i++) {
+        const struct gw_instance *instance = g->instances[rows[i]];
+        if (!runs_in(&bindings(g)[rows[i]], phase))
+            continue;
+        for (uint32_t k = 0; k < instance->paths_count; k++)
+            if (gw_str_eq(instance->paths[k], path))
+                return true;
+    }
+    return false;
 }
 
 static enum gw_rc build_chain(struct gw_script_generation *g, uint32_t chain, struct gw_err *err)
@@ -499,6 +575,9 @@ enum gw_rc gw_script_prepare(struct gw_script *script, const struct gw_conf *con
         g->whens = no_refs(rows);
         g->drivers = no_refs(g->image->chains.len * GW_PHASE_COUNT);
         g->plans = no_refs(g->image->chains.len);
+        g->by_path = calloc(g->image->chains.len + 1, 1);
+        if (g->by_path == NULL)
+            abort();
         rc = open_loader(g, err);
     }
     if (rc != GW_OK)
@@ -592,6 +671,7 @@ static void free_generation(struct gw_script_generation *g)
     free(g->whens);
     free(g->drivers);
     free(g->plans);
+    free(g->by_path);
     free(g);
 }
 

@@ -63,8 +63,21 @@ struct gw_instance *gw_instance_new(struct gw_vm *vm, struct gw_str plugin, stru
     instance->id = copy(id);
     instance->route = copy(route);
     instance->plugin_ref = instance->conf_ref = instance->state_ref = LUA_NOREF;
+    instance->paths_ref = LUA_NOREF;
     vm->instances[number] = instance;
     return instance;
+}
+
+void gw_instance_make_paths(struct gw_instance *instance, uint32_t count)
+{
+    instance->paths = calloc(count + 1, sizeof(*instance->paths));
+    if (instance->paths == NULL)
+        abort();
+}
+
+void gw_instance_add_path(struct gw_instance *instance, struct gw_str path)
+{
+    instance->paths[instance->paths_count++] = gw_str(copy(path), path.len);
 }
 
 struct gw_instance *gw_instance_ref(struct gw_instance *instance)
@@ -84,6 +97,10 @@ void gw_instance_unref(struct gw_instance *instance)
     instance->vm->instances[instance->number] = NULL;
     if (instance->number < instance->vm->instances_from)
         instance->vm->instances_from = instance->number;
+    luaL_unref(instance->vm->L, LUA_REGISTRYINDEX, instance->paths_ref);
+    for (uint32_t i = 0; i < instance->paths_count; i++)
+        free((char *)instance->paths[i].data);
+    free(instance->paths);
     free(instance->plugin);
     free(instance->id);
     free(instance->route);

@@ -23,6 +23,9 @@ struct gw_instance {
     int plugin_ref; /* the plugin's table */
     int conf_ref;
     int state_ref;
+    struct gw_str *paths; /* rewrite runs for these only; NULL: for all */
+    uint32_t paths_count;
+    int paths_ref;        /* the same as a set */
     uint32_t deadline_ms; /* of the newest generation that has it */
     uint8_t on_error;     /* enum gw_on_error */
     bool made;            /* init() was run and was fine: stop() is due */
@@ -31,5 +34,9 @@ struct gw_instance {
 /* NULL: too many. refs is 1. */
 struct gw_instance *gw_instance_new(struct gw_vm *vm, struct gw_str plugin, struct gw_str id,
                                     struct gw_str route);
+
+/* Room for `count` paths; each is copied. */
+void gw_instance_make_paths(struct gw_instance *instance, uint32_t count);
+void gw_instance_add_path(struct gw_instance *instance, struct gw_str path);
 
 #endif

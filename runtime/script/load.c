@@ -155,6 +155,7 @@ static const struct field {
     {"description", GW_NONE, read_text},
     {"certificate", GW_NONE, read_later},
     {"message", GW_NONE, read_later},
+    {"paths", 0, NULL},
     {"init", 0, NULL},
     {"stop", 0, NULL},
     {"rewrite", 1u << GW_PHASE_REWRITE, NULL},
@@ -204,6 +205,10 @@ static void read_table(struct reading *r)
     }
     if (r->plugin->buffered && (r->plugin->phases & (1u << GW_PHASE_BODY_FILTER)) == 0)
         fault(r, "body", "\"buffered\" is for a plugin with body_filter");
+    lua_getfield(r->L, 1, "paths");
+    if (!lua_isnil(r->L, -1) && (r->plugin->phases & (1u << GW_PHASE_REWRITE)) == 0)
+        fault(r, "paths", "is for a plugin with rewrite");
+    lua_pop(r->L, 1);
 }
 
 /* ---- loading ---- */

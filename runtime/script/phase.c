@@ -18,6 +18,17 @@ static uint32_t chain_of(const struct gw_exchange *x)
     return x->route != NULL ? x->route->chain : x->generation->conf->global_chain;
 }
 
+static uint32_t chain_in(const struct gw_exchange *x, enum gw_phase phase)
+{
+    return phase == GW_PHASE_REWRITE_GLOBAL ? x->generation->conf->global_chain : chain_of(x);
+}
+
+static bool path_wanted(const struct gw_exchange *x, enum gw_phase phase)
+{
+    return gw_generation_wants_path(x->generation->script, chain_in(x, phase), phase,
+                                    x->request.path);
+}
+
 /* The driver of this phase; LUA_NOREF: no code. */
 static int driver_of(const struct gw_exchange *x, enum gw_phase phase)
 {
@@ -26,7 +37,7 @@ static int driver_of(const struct gw_exchange *x, enum gw_phase phase)
 
     if (g == NULL || g->image == NULL)
         return LUA_NOREF;
-    chain = phase == GW_PHASE_REWRITE_GLOBAL ? g->conf->global_chain : chain_of(x);
+    chain = chain_in(x, phase);
     return chain != GW_NONE ? g->drivers[chain * GW_PHASE_COUNT + phase] : LUA_NOREF;
 }
 
@@ -103,28 +114,41 @@ static enum gw_phase_rc leave(struct gw_slot *slot, struct gw_task *task, enum g
     return result;
 }
 
-/* Runs the driver from `position` on; `body`: that of body_filter, for the whole body. */
-static enum gw_phase_rc enter(struct gw_vm *vm, struct gw_slot *slot, int driver, uint32_t position,
-                              const struct gw_str *body)
+static enum gw_phase_rc enter_body(struct gw_vm *vm, struct gw_slot *slot,
+                                   const struct gw_task_entry *entry, const struct gw_str *body)
 {
-    struct gw_task *task = gw_task_new(vm, slot->in, NULL, phase_done, slot->exchange);
+    struct gw_task *task = gw_task_new(vm, entry->in, NULL, entry->done, entry->arg);
     lua_State *co = gw_task_thread(task);
-    uint32_t index = slot_index(slot);
     enum gw_task_rc rc;
-    int args = 2;
 
-    gw_task_set_slot(task, index);
-    lua_rawgeti(co, LUA_REGISTRYINDEX, driver);
-    lua_pushinteger(co, (lua_Integer)index);
-    lua_pushinteger(co, (lua_Integer)position);
-    if (body != NULL)
-        args += gw_phase_push_whole(co, body);
-    rc = gw_task_resume(task, args);
+    gw_task_set_slot(task, entry->slot);
+    lua_rawgeti(co, LUA_REGISTRYINDEX, entry->driver);
+    lua_pushinteger(co, (lua_Integer)entry->slot);
+    lua_pushinteger(co, (lua_Integer)entry->position);
+    rc = gw_task_resume(task, 2 + gw_phase_push_whole(co, body));
     if (rc == GW_TASK_WAITS) {
         slot->task = task;
         return GW_PHASE_WAIT;
     }
     return leave(slot, task, rc);
+}
+
+/* Runs the driver from `position` on; `body`: that of body_filter, for the whole body. */
+static enum gw_phase_rc enter(struct gw_vm *vm, struct gw_slot *slot, int driver, uint32_t position,
+                              const struct gw_str *body)
+{
+    struct gw_task_entry entry = {.in = slot->in,
+                                  .slot = slot_index(slot),
+                                  .driver = driver,
+                                  .position = position,
+                                  .done = phase_done,
+                                  .arg = slot->exchange};
+    enum gw_task_rc rc;
+
+    if (body != NULL)
+        return enter_body(vm, slot, &entry, body);
+    rc = gw_task_enter(vm, &entry, &slot->task);
+    return rc == GW_TASK_WAITS ? GW_PHASE_WAIT : outcome(slot, rc);
 }
 
 /* A phase that has waited is over; on_error: skip goes on behind a plugin whose deadline came. */
@@ -160,7 +184,7 @@ static enum gw_phase_rc run(void *self, struct gw_exchange *x, enum gw_phase pha
     enum gw_phase_rc rc;
     int driver = driver_of(x, phase);
 
-    if (driver == LUA_NOREF)
+    if (driver == LUA_NOREF || (phase <= GW_PHASE_REWRITE && !path_wanted(x, phase)))
         return GW_PHASE_NEXT;
     slot = slot_of(script->vm, x);
     if (slot == NULL)

@@ -27,7 +27,13 @@ struct gw_script_generation {
     int *whens;                     /* by row: LUA_NOREF, or the function */
     int *drivers;                   /* [chain * GW_PHASE_COUNT + phase] */
     int *plans;                     /* by chain: what asks who wants a body; LUA_NOREF: all do */
+    uint8_t *by_path; /* by chain: bits of the rewrite phases that only some paths enter */
 };
+
+/* False: all plugins of this chain that have code in this rewrite phase named the paths that
+ * they want (plugin.paths), and this is none of them. */
+bool gw_generation_wants_path(const struct gw_script_generation *g, uint32_t chain,
+                              enum gw_phase phase, struct gw_str path);
 
 void gw_phase_hooks(struct gw_script *script);
 

@@ -53,32 +53,46 @@ static void fresh_thread(struct gw_task *task)
     task->broken = false;
 }
 
-struct gw_task *gw_task_new(struct gw_vm *vm, uint32_t in, struct gw_instance *instance,
-                            gw_task_done_fn done, void *arg)
+static struct gw_task *fresh_task(struct gw_vm *vm)
 {
-    struct gw_task *task;
+    struct gw_task *task = calloc(1, sizeof(*task));
 
-    if (vm->idle_tasks != NULL) {
-        task = vm->idle_tasks;
+    if (task == NULL)
+        abort();
+    task->vm = vm;
+    gw_list_init(&task->link);
+    gw_timer_init(&task->timer, task_expired);
+    fresh_thread(task);
+    return task;
+}
+
+static inline struct gw_task *take_task(struct gw_vm *vm, uint32_t in, gw_task_done_fn done,
+                                        void *arg)
+{
+    struct gw_task *task = vm->idle_tasks;
+
+    if (task != NULL) {
         vm->idle_tasks = task->next_idle;
         vm->idle_count--;
     } else {
-        task = calloc(1, sizeof(*task));
-        if (task == NULL)
-            abort();
-        task->vm = vm;
-        gw_list_init(&task->link);
-        gw_timer_init(&task->timer, task_expired);
-        fresh_thread(task);
+        task = fresh_task(vm);
     }
     task->in = in;
-    task->slot = 0;
-    task->instance = instance != NULL ? gw_instance_ref(instance) : NULL;
     task->done = done;
     task->arg = arg;
     task->timed = 0;
     task->expired = false;
     task->collect = false;
+    return task;
+}
+
+struct gw_task *gw_task_new(struct gw_vm *vm, uint32_t in, struct gw_instance *instance,
+                            gw_task_done_fn done, void *arg)
+{
+    struct gw_task *task = take_task(vm, in, done, arg);
+
+    task->slot = 0;
+    task->instance = instance != NULL ? gw_instance_ref(instance) : NULL;
     return task;
 }
 
@@ -102,6 +116,15 @@ static void task_free(struct gw_task *task)
         gw_timer_fini(task->vm->options.loop, &task->timer);
     luaL_unref(task->vm->L, LUA_REGISTRYINDEX, task->co_ref);
     free(task);
+}
+
+static inline void keep_task(struct gw_vm *vm, struct gw_task *task)
+{
+    if (lua_gettop(task->co) > 0)
+        lua_settop(task->co, 0);
+    task->next_idle = vm->idle_tasks;
+    vm->idle_tasks = task;
+    vm->idle_count++;
 }
 
 void gw_task_end(struct gw_task *task)
@@ -128,11 +151,7 @@ void gw_task_end(struct gw_task *task)
             calm_heap(vm, true);
         return;
     }
-    if (lua_gettop(task->co) > 0)
-        lua_settop(task->co, 0);
-    task->next_idle = vm->idle_tasks;
-    vm->idle_tasks = task;
-    vm->idle_count++;
+    keep_task(vm, task);
 }
 
 void gw_tasks_fini(struct gw_vm *vm)
@@ -307,10 +326,8 @@ static void drop_wait(struct gw_task *task)
     wait->cancel(wait);
 }
 
-enum gw_task_rc gw_task_resume(struct gw_task *task, int args)
+static inline int run_lua(struct gw_vm *vm, struct gw_task *task, int args)
 {
-    struct gw_vm *vm = task->vm;
-    enum gw_stop stop;
     int rc;
 
     assert(vm->task == NULL);
@@ -319,7 +336,15 @@ enum gw_task_rc gw_task_resume(struct gw_task *task, int args)
     vm->inside = 1;
     rc = lua_resume(task->co, args);
     vm->inside = 0;
-    stop = (enum gw_stop)vm->stop;
+    return rc;
+}
+
+/* Back in C, with what lua_resume() gave. */
+static enum gw_task_rc settle(struct gw_task *task, int rc)
+{
+    struct gw_vm *vm = task->vm;
+    enum gw_stop stop = (enum gw_stop)vm->stop;
+
     if (stop != GW_STOP_NONE) {
         vm->stop_where[sizeof(vm->stop_where) - 1] = '\0';
         if (!vm->stop_noted)
@@ -352,6 +377,40 @@ enum gw_task_rc gw_task_resume(struct gw_task *task, int args)
     drop_wait(task);
     task->collect = stop == GW_STOP_HEAP || rc == LUA_ERRMEM;
     return GW_TASK_FAILED;
+}
+
+enum gw_task_rc gw_task_resume(struct gw_task *task, int args)
+{
+    return settle(task, run_lua(task->vm, task, args));
+}
+
+/* Four times in each request that has plugins: what can go otherwise is left to settle(). */
+enum gw_task_rc gw_task_enter(struct gw_vm *vm, const struct gw_task_entry *entry,
+                              struct gw_task **waits)
+{
+    struct gw_task *task = take_task(vm, entry->in, entry->done, entry->arg);
+    enum gw_task_rc result;
+    int rc;
+
+    task->slot = entry->slot;
+    task->instance = NULL;
+    lua_rawgeti(task->co, LUA_REGISTRYINDEX, entry->driver);
+    lua_pushinteger(task->co, (lua_Integer)entry->slot);
+    lua_pushinteger(task->co, (lua_Integer)entry->position);
+    rc = run_lua(vm, task, 2);
+    if (rc == 0 && vm->stop == GW_STOP_NONE && task->wait == NULL &&
+        vm->heap_bytes < vm->heap_collect_at && gw_list_empty(&task->link) &&
+        vm->idle_count < IDLE_TASKS_MAX) {
+        vm->task = NULL;
+        keep_task(vm, task);
+        return GW_TASK_DONE;
+    }
+    result = settle(task, rc);
+    if (result == GW_TASK_WAITS)
+        *waits = task;
+    else
+        gw_task_end(task);
+    return result;
 }
 
 /* ---- waiting ---- */

@@ -97,6 +97,20 @@ void gw_task_set_slot(struct gw_task *task, uint32_t slot);
 
 enum gw_task_rc gw_task_resume(struct gw_task *task, int args);
 
+/* New, set_slot, resume and end in one, for the driver of a chain, which returns nothing. WAITS:
+ * `*waits` is the task, to be ended by done_fn; else it is ended. */
+struct gw_task_entry {
+    uint32_t in;
+    uint32_t slot;
+    int driver;        /* reference of a function (slot, position) */
+    uint32_t position; /* of the plugin to begin with, from 1 */
+    gw_task_done_fn done;
+    void *arg;
+};
+
+enum gw_task_rc gw_task_enter(struct gw_vm *vm, const struct gw_task_entry *entry,
+                              struct gw_task **waits);
+
 /* Gives the coroutine back. After DONE (or, by the caller of gw_task_new(), after FAILED). */
 void gw_task_end(struct gw_task *task);
 

@@ -43,6 +43,8 @@ static void faulty_plugins_are_reported(void **state)
     expect_fault("return { name = 'key-auth', acess = function() end }", "did you mean 'access'");
     expect_fault("return { name = 'key-auth', access = 5 }", "access: a function is expected");
     expect_fault("return { name = 'key-auth', body = 'whole' }", "buffered");
+    expect_fault("return { name = 'key-auth', paths = 1, rewrite = print }", "paths: a function");
+    expect_fault("return { name = 'key-auth', paths = function() end }", "with rewrite");
     expect_fault("return { name = 'key-auth', message = function() end }", "does not have yet");
     expect_fault("return { name = 'key-auth', identity_headers = { 'a b' } }", "header names");
     expect_fault("return { name = 'key-auth', schema = { type = 'object', oneOf = {} } }", "oneOf");
@@ -163,6 +165,15 @@ static void a_bad_generation_leaves_the_old_one(void **state)
     world_plugin(&w, "a", COUNTING("gw.sleep(1)\n") "return p");
     assert_false(world_reload(&w));
     assert_non_null(strstr(w.err.text, "not in init"));
+    world_plugin(
+        &w, "a",
+        COUNTING("") "p.rewrite = print function p.paths() return { '/a', 5 } end return p");
+    assert_false(world_reload(&w));
+    assert_non_null(strstr(w.err.text, "paths: [2] is no text"));
+    world_plugin(&w, "a",
+                 COUNTING("") "p.rewrite = print function p.paths() return '/a' end return p");
+    assert_false(world_reload(&w));
+    assert_non_null(strstr(w.err.text, "paths: a list"));
     expect_state(0, "1/2/7");
 }
 
