@@ -112,22 +112,18 @@ static void make_room(struct gw_pipe *pipe, unsigned parts)
     gw_h1_out_begin(pipe);
 }
 
-void gw_h1_out_text(struct gw_pipe *pipe, const char *data, size_t len)
+char *gw_h1_out_grow(struct gw_pipe *pipe, size_t len)
 {
     make_room(pipe, 1);
-    text_part(pipe->h1)->len += len;
-    gw_buf_add(&pipe->h1->text, data, len);
+    (void)text_part(pipe->h1);
+    return gw_buf_reserve(&pipe->h1->text, len);
 }
 
 void gw_h1_out_field(struct gw_pipe *pipe, struct gw_str name, struct gw_str value)
 {
-    struct gw_h1 *h1 = pipe->h1;
     size_t len = name.len + value.len + 4;
-    char *to;
+    char *to = gw_h1_out_room(pipe, len);
 
-    make_room(pipe, 1);
-    text_part(h1)->len += len;
-    to = gw_buf_reserve(&h1->text, len);
     memcpy(to, name.data, name.len);
     to += name.len;
     *to++ = ':';
@@ -136,7 +132,7 @@ void gw_h1_out_field(struct gw_pipe *pipe, struct gw_str name, struct gw_str val
         memcpy(to, value.data, value.len);
     to[value.len] = '\r';
     to[value.len + 1] = '\n';
-    gw_buf_added(&h1->text, len);
+    gw_h1_out_wrote(pipe, len);
 }
 
 /* Fields whose bytes follow each other on the wire are copied as one run. */

@@ -4,6 +4,8 @@
 #ifndef GW_HTTP_H1_OUT_H
 #define GW_HTTP_H1_OUT_H
 
+#include <string.h>
+
 #include "base/time.h"
 #include "http/h1.h"
 
@@ -48,8 +50,36 @@ GW_MUST_CHECK enum gw_rc gw_h1_trailers(struct gw_str lines, const struct gw_hea
                                         struct gw_arena *arena, struct gw_fields **out,
                                         const char **why);
 
-void gw_h1_out_begin(struct gw_pipe *pipe); /* flushes another's first */
-void gw_h1_out_text(struct gw_pipe *pipe, const char *data, size_t len);
+void gw_h1_out_begin(struct gw_pipe *pipe);             /* flushes another's first */
+char *gw_h1_out_grow(struct gw_pipe *pipe, size_t len); /* slow path of gw_h1_out_room() */
+/* Room for `len` bytes of text; follow with gw_h1_out_wrote(). A head is a dozen short pieces,
+ * hence inline. */
+static inline char *gw_h1_out_room(struct gw_pipe *pipe, size_t len)
+{
+    struct gw_h1 *h1 = pipe->h1;
+
+    if (h1->owner == pipe && h1->count > 0 && h1->parts[h1->count - 1].data == NULL &&
+        h1->text.size - h1->text.to >= len)
+        return h1->text.data + h1->text.to;
+    return gw_h1_out_grow(pipe, len);
+}
+
+static inline void gw_h1_out_wrote(struct gw_pipe *pipe, size_t len)
+{
+    struct gw_h1 *h1 = pipe->h1;
+
+    h1->parts[h1->count - 1].len += len;
+    gw_buf_added(&h1->text, len);
+}
+
+static inline void gw_h1_out_text(struct gw_pipe *pipe, const char *data, size_t len)
+{
+    if (len == 0)
+        return;
+    memcpy(gw_h1_out_room(pipe, len), data, len);
+    gw_h1_out_wrote(pipe, len);
+}
+
 void gw_h1_out_field(struct gw_pipe *pipe, struct gw_str name, struct gw_str value);
 void gw_h1_out_fields(struct gw_pipe *pipe, const struct gw_fields *fields, uint64_t but);
 void gw_h1_out_number(struct gw_pipe *pipe, struct gw_str before, uint64_t number);

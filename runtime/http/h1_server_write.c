@@ -5,16 +5,15 @@
 static void status_line(struct gw_pipe *pipe, const struct gw_response *response)
 {
     char line[13] = "HTTP/1.1 000 ";
-    const char *reason = gw_status_reason(response->status);
+    struct gw_str reason = response->reason;
 
+    if (reason.len == 0)
+        reason = gw_str_c(gw_status_reason(response->status));
     line[9] = (char)('0' + response->status / 100);
     line[10] = (char)('0' + response->status / 10 % 10);
     line[11] = (char)('0' + response->status % 10);
     gw_h1_out_text(pipe, line, sizeof(line));
-    if (response->reason.len > 0)
-        gw_h1_out_text(pipe, response->reason.data, response->reason.len);
-    else
-        gw_h1_out_text(pipe, reason, strlen(reason));
+    gw_h1_out_text(pipe, reason.data, reason.len);
     gw_h1_out_text(pipe, "\r\n", 2);
 }
 

@@ -199,8 +199,8 @@ static void opinion_start(struct opinion *opinion, enum http_parser_type type)
     opinion->len = 0;
 }
 
-/* The first lines say no more than framing hangs on: the version, and the status. The one of
- * a request is always the same but for the version, so it is read once and copied. */
+/* The first lines say no more than framing hangs on: the version, and the status. There are
+ * few, so each is read once, and what the library thinks behind it is copied. */
 static void opinion_start_request(struct opinion *opinion, unsigned minor)
 {
     static const char *const lines[] = {"GET / HTTP/1.0\r\n", "GET / HTTP/1.1\r\n"};
@@ -218,9 +218,20 @@ static void opinion_start_request(struct opinion *opinion, unsigned minor)
 
 static void opinion_start_response(struct opinion *opinion, const char *line)
 {
+    /* By what the digits say: take_status_line() has seen them. */
+    static http_parser behind_line[2][500];
+    http_parser *known = &behind_line[line[7] - '0'][(line[9] - '1') * 100 + (line[10] - '0') * 10 +
+                                                     (line[11] - '0')];
+
     opinion_start(opinion, HTTP_RESPONSE);
-    opinion_add(opinion, line, sizeof("HTTP/1.1 200") - 1);
-    opinion_add(opinion, "\r\n", 2);
+    if (known->http_major == 0) {
+        opinion_ask(opinion, line, sizeof("HTTP/1.1 200") - 1);
+        opinion_ask(opinion, "\r\n", 2);
+        *known = opinion->parser;
+    }
+    opinion->asked = true;
+    opinion->parser = *known;
+    opinion->parser.data = opinion;
 }
 
 static void opinion_hear(struct opinion *opinion, const char *line, const char *end)
