@@ -148,8 +148,8 @@ static const struct gw_row rows[] = {
      .otherwise = "1m",
      .min = 0,
      .max = GIB,
-     .doc = "A body held whole, for a plugin or a retry. Above: 413 for a request, 502 for an "
-            "answer, if a plugin or buffering: needs it; else there is no retry."},
+     .doc = "A body held whole, for a plugin or a retry. Above: 413 if a plugin or buffering: "
+            "needs the request's, 502 if a plugin needs the answer's; else there is no retry."},
     {.key = "half_close_timeout",
      .type = &gw_type_duration,
      FIELD(half_close_timeout_ms),

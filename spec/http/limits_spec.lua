@@ -197,6 +197,49 @@ routes:
     assert.equal(1, upstream:requests())
   end)
 
+  for _, framing in ipairs { "Content-Length: 100000", "Transfer-Encoding: chunked" } do
+    it("body_timeout holds a body that nobody wants in all: " .. framing, function()
+      local gateway = kit.gateway { conf = [[
+limits: { body_timeout: 3s, data_rate_min: 0 }
+routes: [ { name: own, match: { path: "/own" }, respond: { body: own } } ]
+]] }
+      local conn = kit.client(gateway):connect()
+      conn:write(("POST /own HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n"):format(framing))
+      assert.equal("own", conn:read_answer().body)
+
+      -- Each piece comes in good time, and their end never does.
+      for _ = 1, 5 do
+        assert.is_true(conn:write(framing:find("chunked") and "1\r\nx\r\n" or "x"))
+        gw.sleep(0.02)
+        assert.is_false(conn:closed(0))
+        gateway:advance(590)
+      end
+      gateway:advance(100)
+
+      assert.is_true(conn:closed(2))
+    end)
+
+    it("bodies that nobody wants: 1 MiB, then the connection ends: " .. framing, function()
+      local gateway = kit.gateway { conf = [[
+routes: [ { name: own, match: { path: "/own" }, respond: { body: own } } ]
+]] }
+      local conn = kit.client(gateway):connect()
+      conn:write(("POST /own HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n"):format((framing:gsub("100000", "10000000"))))
+      assert.equal("own", conn:read_answer().body)
+
+      local piece, sent = ("x"):rep(16384), 0
+      for _ = 1, 500 do
+        if not conn:write(framing:find("chunked") and "4000\r\n" .. piece .. "\r\n" or piece) then
+          break
+        end
+        sent = sent + #piece
+        gw.sleep(0)
+      end
+
+      assert.is_true(sent >= 1024 * 1024 and sent < 7e6, sent)
+    end)
+  end
+
   it("body_timeout of a route", function()
     local gateway, client = with("body_timeout: 30s", "limits: { body_timeout: 2s }")
     upstream:on(function(up) up:read_all() end)
