@@ -36,7 +36,10 @@ while True:
         code = 2
     elif kind == 1:
         answers = [struct.pack("!HHHIH4s", 0xc00c, 1, 1, int(found[0]), 4, socket.inet_aton(a))
-                   for a in found[1:]]
+                   for a in found[1:] if ":" not in a]
+    elif kind == 28:
+        answers = [struct.pack("!HHHIH", 0xc00c, 28, 1, int(found[0]), 16) + socket.inet_pton(socket.AF_INET6, a)
+                   for a in found[1:] if ":" in a]
     head = data[:2] + struct.pack("!HHHHH", 0x8580 | code, 1, len(answers), 0, 0)
     udp.sendto(head + data[12:at] + b"".join(answers), peer)
 ]==]
@@ -366,6 +369,33 @@ return plugin
     end
 
     assert.same({ a = 6, b = 6 }, seen)
+  end)
+
+  local it_six = kit.has_ipv6() and it or pending
+
+  it_six("with an address of IPv6 only is reached", function()
+    local dns = start_server { "back.test 30 ::1" }
+    local upstream = kit.upstream({ address = "::1" }):answer { body = "six" }
+    local gateway = kit.gateway { conf = conf(dns, upstream:port()) }
+
+    assert.equal("six", kit.client(gateway):get("/").body)
+    assert.equal("six", kit.client(gateway):get("/").body)
+    assert.equal(1, (upstream:connections()))
+    assert.is_true(dns:asked("back.test AAAA") >= 1)
+  end)
+
+  it_six("with addresses of both families uses both, IPv4 first", function()
+    local dns = start_server { "back.test 30 ::1 127.0.0.2" }
+    local four = kit.upstream({ address = "127.0.0.2" }):answer { body = "4" }
+    local six = kit.upstream({ address = "::1", port = four:port() }):answer { body = "6" }
+    local gateway = kit.gateway { conf = conf(dns, four:port()) }
+    local client = kit.client(gateway)
+
+    assert.equal("4", client:get("/").body)
+    assert.equal("4466", bodies(client, 4))
+
+    six:stop() -- the try goes on at the other one
+    assert.equal("4444", bodies(client, 4))
   end)
 
   it("of this machine needs no server", function()

@@ -27,4 +27,14 @@ kit.parse_request = wire.parse_request
 kit.sanitized = require("gateway.spec.native").sanitized
 kit.parse_answer = wire.parse_answer
 
+--- Has this machine ::1? Some containers have not.
+function kit.has_ipv6()
+  local file = io.open("/proc/net/if_inet6")
+  local text = file and file:read("*a") or ""
+  if file then
+    file:close()
+  end
+  return text:find(("0"):rep(31) .. "1 ", 1, true) ~= nil
+end
+
 return kit

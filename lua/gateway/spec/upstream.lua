@@ -124,8 +124,10 @@ function M.new(options)
 end
 
 function upstream:port() return self.port_number end
---- "127.0.0.1:port", for a conf.
-function upstream:address() return ("%s:%d"):format(self.host, self.port_number) end
+--- "127.0.0.1:port", or "[::1]:port", for a conf.
+function upstream:address()
+  return (self.host:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(self.host, self.port_number)
+end
 function upstream:url(path) return "http://" .. self:address() .. (path or "") end
 
 --- What each request is answered with from now on: bytes; { status, headers, body, chunked }; or
