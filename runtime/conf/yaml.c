@@ -6,6 +6,7 @@
 
 #include "conf/names.h"
 #include "conf/yaml_error.h"
+#include "conf/yaml_plain.h"
 
 /* A map with fewer keys than this is searched from end to end; above, by a table. */
 #define SMALL_MAP 12
@@ -103,6 +104,23 @@ static void attach(struct reader *r, struct gw_node *node)
     remember_key(frame, node);
 }
 
+/* A collection: what comes next goes into it. */
+static void push(struct reader *r, struct gw_node *node)
+{
+    attach(r, node);
+    r->frames[r->depth++] = (struct frame){.node = node, .keys = GW_NAMES_INIT};
+}
+
+static void set_key(struct reader *r, struct gw_str key, struct gw_where where)
+{
+    struct frame *frame = &r->frames[r->depth - 1];
+
+    frame->key = gw_arena_dup(r->arena, key);
+    frame->key_line = where.line;
+    frame->key_column = where.column;
+    frame->has_key = true;
+}
+
 static bool wants_key(const struct reader *r)
 {
     return r->depth > 0 && r->frames[r->depth - 1].node->kind == GW_NODE_MAP &&
@@ -136,19 +154,27 @@ static enum gw_rc take_key(struct reader *r, const yaml_event_t *event)
         FAULT(r, &event->start_mark, "a key cannot have an anchor");
         gw_report_hint(r->report, "put \"&%s\" before a value", event->data.scalar.anchor);
     }
-    frame->key = gw_arena_dup(r->arena, key);
-    frame->key_line = where.line;
-    frame->key_column = where.column;
-    frame->has_key = true;
+    set_key(r, key, where);
     return GW_OK;
 }
 
-static struct gw_node *node_at(struct reader *r, const yaml_mark_t *mark, enum gw_node_kind kind)
+static struct gw_node *node_at(struct reader *r, struct gw_where where, enum gw_node_kind kind)
 {
     struct gw_node *node = gw_arena_zalloc(r->arena, sizeof(*node));
 
     node->kind = (uint8_t)kind;
-    node->where = where_of(r, mark);
+    node->where = where;
+    return node;
+}
+
+static struct gw_node *scalar_at(struct reader *r, struct gw_where where, struct gw_str text,
+                                 bool string)
+{
+    struct gw_node *node = node_at(r, where, GW_NODE_SCALAR);
+
+    node->text = gw_arena_dup(r->arena, text);
+    node->quoted = string;
+    node->scalar = (uint8_t)(string ? GW_SCALAR_STRING : gw_scalar_of(node->text));
     return node;
 }
 
@@ -219,11 +245,9 @@ static enum gw_rc on_scalar(struct reader *r, const yaml_event_t *event)
     rc = check_tag(r, event, event->data.scalar.tag, &string);
     if (rc != GW_OK)
         return rc;
-    node = node_at(r, &event->start_mark, GW_NODE_SCALAR);
-    node->text = gw_arena_dup(
-        r->arena, gw_str((const char *)event->data.scalar.value, event->data.scalar.length));
-    node->quoted = string;
-    node->scalar = (uint8_t)(string ? GW_SCALAR_STRING : gw_scalar_of(node->text));
+    node = scalar_at(r, where_of(r, &event->start_mark),
+                     gw_str((const char *)event->data.scalar.value, event->data.scalar.length),
+                     string);
     attach(r, node);
     return keep_anchor(r, event, event->data.scalar.anchor, node);
 }
@@ -233,7 +257,6 @@ static enum gw_rc on_begin(struct reader *r, const yaml_event_t *event, enum gw_
     bool map = kind == GW_NODE_MAP;
     const yaml_char_t *tag = map ? event->data.mapping_start.tag : event->data.sequence_start.tag;
     struct gw_node *node;
-    struct frame *frame;
     bool ignored;
     enum gw_rc rc;
 
@@ -253,10 +276,8 @@ static enum gw_rc on_begin(struct reader *r, const yaml_event_t *event, enum gw_
     rc = check_tag(r, event, tag, &ignored);
     if (rc != GW_OK)
         return rc;
-    node = node_at(r, &event->start_mark, kind);
-    attach(r, node);
-    frame = &r->frames[r->depth++];
-    *frame = (struct frame){.node = node, .keys = GW_NAMES_INIT};
+    node = node_at(r, where_of(r, &event->start_mark), kind);
+    push(r, node);
     return keep_anchor(
         r, event, map ? event->data.mapping_start.anchor : event->data.sequence_start.anchor, node);
 }
@@ -397,21 +418,64 @@ static enum gw_rc run(struct reader *r, yaml_parser_t *parser)
     }
 }
 
-enum gw_rc gw_yaml_parse(struct gw_arena *arena, uint32_t file, struct gw_str text,
-                         struct gw_report *report, struct gw_node **out)
+/* ---- the short cut: what would be a fault is left to libyaml, which tells it ---- */
+
+static bool plain_begin(void *arg, enum gw_node_kind kind, uint32_t line, uint32_t column)
+{
+    struct reader *r = arg;
+
+    if (r->depth == GW_NODE_DEPTH_MAX || ++r->nodes > GW_YAML_NODES_MAX)
+        return false;
+    push(r, node_at(r, (struct gw_where){r->file, line, column}, kind));
+    return true;
+}
+
+static bool plain_key(void *arg, struct gw_str text, bool quoted, uint32_t line, uint32_t column)
+{
+    struct reader *r = arg;
+
+    if (text.len == 0 || (!quoted && gw_str_eq(text, GW_STR("<<"))) ||
+        member_of(&r->frames[r->depth - 1], text) != NULL)
+        return false;
+    set_key(r, text, (struct gw_where){r->file, line, column});
+    return true;
+}
+
+static bool plain_scalar(void *arg, struct gw_str text, bool quoted, uint32_t line, uint32_t column)
+{
+    struct reader *r = arg;
+
+    if (text.len > GW_YAML_SCALAR_BYTES_MAX || ++r->nodes > GW_YAML_NODES_MAX)
+        return false;
+    attach(r, scalar_at(r, (struct gw_where){r->file, line, column}, text, quoted));
+    return true;
+}
+
+static void plain_end(void *arg)
+{
+    on_end(arg);
+}
+
+bool gw_yaml_parse_plain(struct gw_arena *arena, uint32_t file, struct gw_str text,
+                         struct gw_node **out)
+{
+    static const struct gw_yaml_sink sink = {plain_begin, plain_key, plain_scalar, plain_end};
+    struct reader r = {.arena = arena, .file = file, .text = text};
+    bool done = gw_yaml_plain_read(text, &sink, &r);
+
+    while (r.depth > 0)
+        on_end(&r);
+    *out = done && !gw_node_is_null(r.root) ? r.root : NULL;
+    return done;
+}
+
+static enum gw_rc parse(struct gw_arena *arena, uint32_t file, struct gw_str text,
+                        struct gw_report *report, struct gw_node **out)
 {
     struct reader r = {.arena = arena, .report = report, .file = file, .text = text};
     yaml_parser_t parser;
     enum gw_rc rc;
 
-    *out = NULL;
-    if (text.len > GW_YAML_FILE_BYTES_MAX) {
-        gw_report_fault(report, (struct gw_where){file, 0, 0}, GW_STR(""),
-                        "the file has %zu bytes, more than %u", text.len, GW_YAML_FILE_BYTES_MAX);
-        return GW_INVALID;
-    }
-    if (gw_str_starts(text, GW_STR("\xef\xbb\xbf"))) /* the mark of UTF-8 is not text */
-        r.text = text = gw_str(text.data + 3, text.len - 3);
     if (!yaml_parser_initialize(&parser)) {
         gw_report_fault(report, (struct gw_where){file, 0, 0}, GW_STR(""), "out of memory");
         return GW_INVALID;
@@ -426,4 +490,40 @@ enum gw_rc gw_yaml_parse(struct gw_arena *arena, uint32_t file, struct gw_str te
     if (rc == GW_OK && r.root != NULL && !gw_node_is_null(r.root))
         *out = r.root;
     return rc;
+}
+
+static bool fits(uint32_t file, struct gw_str text, struct gw_report *report)
+{
+    if (text.len <= GW_YAML_FILE_BYTES_MAX)
+        return true;
+    gw_report_fault(report, (struct gw_where){file, 0, 0}, GW_STR(""),
+                    "the file has %zu bytes, more than %u", text.len, GW_YAML_FILE_BYTES_MAX);
+    return false;
+}
+
+/* The mark of UTF-8 is not text. */
+static struct gw_str without_mark(struct gw_str text)
+{
+    if (gw_str_starts(text, GW_STR("\xef\xbb\xbf")))
+        return gw_str(text.data + 3, text.len - 3);
+    return text;
+}
+
+enum gw_rc gw_yaml_parse_full(struct gw_arena *arena, uint32_t file, struct gw_str text,
+                              struct gw_report *report, struct gw_node **out)
+{
+    *out = NULL;
+    return fits(file, text, report) ? parse(arena, file, without_mark(text), report, out)
+                                    : GW_INVALID;
+}
+
+enum gw_rc gw_yaml_parse(struct gw_arena *arena, uint32_t file, struct gw_str text,
+                         struct gw_report *report, struct gw_node **out)
+{
+    *out = NULL;
+    if (!fits(file, text, report))
+        return GW_INVALID;
+    if (gw_yaml_parse_plain(arena, file, text, out))
+        return GW_OK;
+    return parse(arena, file, without_mark(text), report, out);
 }

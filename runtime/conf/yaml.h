@@ -23,4 +23,12 @@
 GW_MUST_CHECK enum gw_rc gw_yaml_parse(struct gw_arena *arena, uint32_t file, struct gw_str text,
                                        struct gw_report *report, struct gw_node **out);
 
+/* The two ways of it, for those who compare them: all by libyaml; and the short cut, which says
+ * false where libyaml must read the text (see yaml_plain.h). */
+GW_MUST_CHECK enum gw_rc gw_yaml_parse_full(struct gw_arena *arena, uint32_t file,
+                                            struct gw_str text, struct gw_report *report,
+                                            struct gw_node **out);
+bool gw_yaml_parse_plain(struct gw_arena *arena, uint32_t file, struct gw_str text,
+                         struct gw_node **out);
+
 #endif

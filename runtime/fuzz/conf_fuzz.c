@@ -1,9 +1,11 @@
 /* Any bytes as a conf file: it is loaded or refused with a report, and nothing else happens.
  * The first byte chooses: S a schema and a conf for it, J JSON, all others a conf.
- * Sources: conf/yaml.c conf/yaml_error.c conf/tree.c conf/report.c conf/path.c conf/names.c
+ * Sources: conf/yaml.c conf/yaml_plain.c conf/yaml_error.c conf/tree.c conf/report.c conf/path.c
+ * Sources: conf/names.c
  * Sources: conf/env.c conf/include.c conf/load.c conf/image.c conf/rows.c conf/types.c
  * Sources: conf/types_http.c conf/address.c conf/limits.c conf/listeners.c conf/upstreams.c
- * Sources: conf/routes.c conf/bindings.c conf/sections.c conf/conf_schema.c conf/schema.c
+ * Sources: conf/routes.c conf/answers.c conf/bindings.c conf/sections.c conf/conf_schema.c
+ * Sources: conf/schema.c
  * Sources: http/uri.c http/message.c base/json.c base/cidr.c base/regex.c base/hash.c
  * Sources: base/arena.c base/buf.c base/err.c
  * Libraries: yaml pcre2-8 jansson m */
