@@ -81,8 +81,19 @@ static enum gw_rc find(const char *conf_path, const char *full, int fd, struct g
                       conf_path, path, strerror(first), conf_path);
 }
 
-static enum gw_rc exchange(int fd, const char *full, const char *command, struct gw_buf *out,
-                           struct gw_err *err)
+static void add_files(struct gw_json_writer *json, const struct gw_client_question *question)
+{
+    if (question->files_count == 0)
+        return;
+    gw_json_key(json, "files");
+    gw_json_array(json);
+    for (size_t i = 0; i < question->files_count; i++)
+        gw_json_text(json, question->files[i]);
+    gw_json_array_end(json);
+}
+
+static enum gw_rc exchange(int fd, const char *full, const struct gw_client_question *question,
+                           struct gw_buf *out, struct gw_err *err)
 {
     struct gw_buf line = GW_BUF_INIT;
     struct gw_json_writer json;
@@ -92,10 +103,16 @@ static enum gw_rc exchange(int fd, const char *full, const char *command, struct
     gw_json_begin(&json, &line);
     gw_json_object(&json);
     gw_json_key(&json, "command");
-    gw_json_text(&json, command);
+    gw_json_text(&json, question->command);
     gw_json_key(&json, "conf");
     gw_json_text(&json, full);
+    add_files(&json, question);
     gw_json_object_end(&json);
+    if (gw_buf_len(&line) > GW_CONTROL_LINE_MAX) {
+        gw_buf_fini(&line);
+        return gw_err_set(err, GW_LIMIT, "the names of the files have more than %d bytes",
+                          GW_CONTROL_LINE_MAX);
+    }
     gw_buf_add(&line, "\n", 1);
     done = send(fd, line.data + line.from, gw_buf_len(&line), MSG_NOSIGNAL);
     if (done != (ssize_t)gw_buf_len(&line))
@@ -121,7 +138,7 @@ static enum gw_rc exchange(int fd, const char *full, const char *command, struct
     return GW_OK;
 }
 
-enum gw_rc gw_client_ask(const char *conf_path, const char *command, unsigned timeout_s,
+enum gw_rc gw_client_ask(const char *conf_path, const struct gw_client_question *question,
                          struct gw_buf *out, struct gw_json **answer, struct gw_err *err)
 {
     char *full = realpath(conf_path, NULL);
@@ -130,10 +147,10 @@ enum gw_rc gw_client_ask(const char *conf_path, const char *command, unsigned ti
 
     if (full == NULL)
         return gw_err_set(err, GW_NOT_FOUND, "%s: %s", conf_path, strerror(errno));
-    fd = open_socket(timeout_s, err);
+    fd = open_socket(question->timeout_s, err);
     rc = fd < 0 ? GW_SYSTEM : find(conf_path, full, fd, err);
     if (rc == GW_OK)
-        rc = exchange(fd, full, command, out, err);
+        rc = exchange(fd, full, question, out, err);
     if (rc == GW_OK && (rc = gw_json_parse(gw_buf_str(out), answer, err)) != GW_OK)
         gw_err_prefix(err, "the gateway's answer: ");
     if (fd >= 0)

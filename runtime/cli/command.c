@@ -55,9 +55,12 @@ const struct gw_command gw_commands[] = {
     {"check", "[-c FILE] [--json]", "find every fault of a conf",
      "Prints  file:line:column: path: message  for each, and exits with 1 if there is one.\n",
      conf_options, 0, 0, false, gw_cmd_check},
-    {"reload", "[-c FILE] [--json]", "load the conf into the running gateway",
-     "In two phases: either all workers change, or none. Prints what changed.\n", conf_options, 0,
-     0, false, gw_cmd_reload},
+    {"reload", "[-c FILE] [--json] [FILES]", "load the conf into the running gateway",
+     "In two phases: either all workers change, or none. Prints what changed. Files that are as "
+     "they were,\nand hold nothing but routes: and upstreams:, are not read again. With FILES only "
+     "these are looked at,\nsuch as  moongate reload routes/users.yaml  after one of ten thousand "
+     "was saved; one that is gone\nis taken out.\n",
+     conf_options, 0, GW_ARGS_MAX, false, gw_cmd_reload},
     {"status", "[-c FILE] [--json]", "show the running gateway", NULL, status_options, 0, 0, false,
      gw_cmd_status},
     {"explain", "[-c FILE] [-H LINE]… METHOD URL", "say which route a request takes, and why",

@@ -86,11 +86,12 @@ static void print_generations(const struct gw_json *workers)
 int gw_cmd_status(const struct gw_args *args)
 {
     struct gw_buf line = GW_BUF_INIT;
+    const struct gw_client_question question = {.command = "status", .timeout_s = 10};
     struct gw_json *status = NULL;
     struct gw_err err;
     int code = GW_EXIT_FINE;
 
-    if (gw_client_ask(gw_cli_conf(args), "status", 10, &line, &status, &err) != GW_OK) {
+    if (gw_client_ask(gw_cli_conf(args), &question, &line, &status, &err) != GW_OK) {
         code = gw_cli_fail("%s", err.text);
     } else if (!gw_json_get_bool(gw_json_get(status, "ok"), false)) {
         code = gw_cli_fail("%.*s", GW_STR_ARG(text(status, "error")));

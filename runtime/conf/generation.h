@@ -185,9 +185,33 @@ struct gw_conf_details {
     struct gw_ref cache_control; /* files */
 };
 
+enum gw_file_flag {
+    GW_FILE_PLAIN = 1 << 0, /* routes: and upstreams: are all that it has: it can be read alone */
+    GW_FILE_BINDS = 1 << 1, /* a route of it has plugins: */
+    GW_FILE_FOUND = 1 << 2, /* by a pattern: it may go without a fault */
+    GW_FILE_CODE = 1 << 3,  /* of a plugin or a module */
+};
+
+/* In the order in which they were read, those of code behind the others; what is of one file
+ * stands together in `routes` and `upstreams`. For the next load: conf/increment.h. */
 struct gw_conf_file {
-    struct gw_ref path;
-    uint64_t hash;
+    struct gw_ref path; /* absolute */
+    struct gw_ref name; /* as in messages; it is opened by it */
+    uint64_t hash;      /* of its bytes */
+    uint64_t stamp;     /* of inode, size and times; 0: too young then for its times to tell */
+    uint32_t bytes;
+    uint32_t flags;  /* enum gw_file_flag */
+    uint32_t routes; /* index of its first */
+    uint32_t routes_count;
+    uint32_t upstreams;
+    uint32_t upstreams_count;
+};
+
+/* An item of include: */
+struct gw_conf_include {
+    struct gw_ref pattern; /* with the folder of the file that has it */
+    uint32_t file;
+    uint32_t wildcard; /* it is for glob() */
 };
 
 struct gw_conf {
@@ -197,6 +221,18 @@ struct gw_conf {
     uint32_t workers;    /* 0: one for each core */
     struct gw_ref files; /* struct gw_conf_file: all that were read, for messages and dev */
     struct gw_ref dir;   /* folder of the main conf file, absolute */
+
+    struct gw_ref includes; /* struct gw_conf_include */
+    uint32_t conf_files;    /* of `files`; those behind are code */
+    uint32_t files_read;    /* of them, for this generation: the others are as in the one before */
+    struct gw_ref read_why; /* why all were read although less was asked for; none: not so */
+    uint32_t upstreams_named; /* of `upstreams`; those behind are made of URLs */
+    uint32_t warned;          /* what stands in the files, or a binding, was warned of */
+    uint32_t files_room;      /* items for which `files` has room; the same for two others */
+    uint32_t routes_room;
+    uint32_t upstreams_room;
+    uint64_t body;      /* bytes up to the match table, which is last */
+    uint64_t body_full; /* the same when all was read */
 
     struct gw_ref user;    /* workers run as; none: stay who we are */
     struct gw_ref control; /* path of the control socket, absolute */

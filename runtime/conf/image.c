@@ -34,6 +34,19 @@ void gw_image_init(struct gw_image *image)
     gw_image_conf(image)->magic = GW_IMAGE_MAGIC;
 }
 
+void gw_image_copy(struct gw_image *image, const struct gw_conf *from, size_t bytes)
+{
+    assert(bytes >= sizeof(*from) && bytes <= from->size && bytes == round_up(bytes));
+    gw_image_fini(image);
+    /* Room for a table like the one of before, and a little more. */
+    image->size = (size_t)from->size + IMAGE_BYTES_MIN;
+    image->data = malloc(image->size);
+    if (image->data == NULL)
+        die("out of memory");
+    memcpy(image->data, from, bytes);
+    image->len = bytes;
+}
+
 void gw_image_fini(struct gw_image *image)
 {
     free(image->data);
@@ -144,7 +157,10 @@ static bool conf_ok(const struct gw_conf *conf, size_t file_bytes)
            within(conf, conf->routes, sizeof(struct gw_conf_route)) &&
            conf->details.len == conf->routes.len &&
            within(conf, conf->details, sizeof(struct gw_conf_details)) &&
-           within(conf, conf->table, 1) && within(conf, conf->script, 1);
+           within(conf, conf->includes, sizeof(struct gw_conf_include)) &&
+           conf->conf_files <= conf->files.len && conf->body_full <= conf->body &&
+           conf->body <= conf->size && within(conf, conf->table, 1) &&
+           within(conf, conf->script, 1);
 }
 
 enum gw_rc gw_image_map(int fd, const struct gw_conf **out, struct gw_err *err)

@@ -14,6 +14,8 @@ struct gw_image {
 };
 
 void gw_image_init(struct gw_image *image); /* with a zeroed struct gw_conf at offset 0 */
+/* One that begins with the first `bytes` of another, which is not `image`. */
+void gw_image_copy(struct gw_image *image, const struct gw_conf *from, size_t bytes);
 void gw_image_fini(struct gw_image *image);
 
 /* Zeroed, aligned to 8. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/hash.h"
@@ -13,10 +14,9 @@
 #include "conf/rows.h"
 #include "conf/yaml.h"
 
-#define FILES_MAX 100001
 #define FILE_SEED 0x66696c65ULL
 #define INCLUDE_DEPTH_MAX 16
-#define ALL_BYTES_MAX ((size_t)64 << 20)
+#define YOUNG_NS 2000000000LL /* times of some file systems are no finer */
 
 struct merge {
     struct gw_files *files;
@@ -59,21 +59,29 @@ static struct gw_str base_of(struct gw_str name)
 
 /* The folder is made absolute, the file itself is not: where it is a link into another
  * folder (as Kubernetes makes them), its neighbours are still those beside the link. */
-static void place(struct merge *m, struct gw_file *file)
+void gw_file_place(struct gw_arena *arena, struct gw_file *file)
 {
-    struct gw_arena *arena = m->files->arena;
-    struct gw_str dir = dir_of(file->name), base = base_of(file->name);
+    struct gw_str base = base_of(file->name);
 
-    if (m->dir.data == NULL || !gw_str_eq(dir, m->dir)) {
-        char *absolute;
-        m->dir = gw_arena_dup(arena, dir);
-        absolute = realpath(m->dir.data, NULL);
-        m->dir_absolute = absolute == NULL ? m->dir : gw_arena_dup(arena, gw_str_c(absolute));
+    if (file->dir.data == NULL) {
+        struct gw_str dir = gw_arena_dup(arena, dir_of(file->name));
+        char *absolute = realpath(dir.data, NULL);
+        file->dir = absolute == NULL ? dir : gw_arena_dup(arena, gw_str_c(absolute));
         free(absolute);
     }
-    file->dir = m->dir_absolute;
     file->path = gw_arena_printf(arena, "%.*s%s%.*s", GW_STR_ARG(file->dir),
                                  file->dir.len == 1 ? "" : "/", GW_STR_ARG(base));
+}
+
+static void place(struct merge *m, struct gw_file *file)
+{
+    struct gw_str dir = dir_of(file->name);
+
+    if (m->dir.data != NULL && gw_str_eq(dir, m->dir))
+        file->dir = m->dir_absolute;
+    gw_file_place(m->files->arena, file);
+    m->dir = dir;
+    m->dir_absolute = file->dir;
 }
 
 /* ---- reading ---- */
@@ -87,8 +95,7 @@ static void fault(struct merge *m, const struct request *request, const char *na
         gw_report_fault(m->files->report, request->where, request->path, "%s: %s", name, why);
 }
 
-/* NULL, or why it could not be read. */
-static const char *slurp(int fd, size_t size, struct gw_buf *out)
+const char *gw_file_slurp(int fd, size_t size, struct gw_buf *out)
 {
     for (;;) {
         char *to = gw_buf_reserve(out, size > 0 ? size + 1 : 4096);
@@ -107,7 +114,35 @@ static const char *slurp(int fd, size_t size, struct gw_buf *out)
     }
 }
 
-static const char *open_file(const char *name, struct gw_file *file, int *fd, size_t *size)
+/* A file that was changed just now may be changed once more within the same tick of its clock. */
+static bool is_young(const struct timespec *time)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (now.tv_sec - time->tv_sec) * 1000000000LL + (now.tv_nsec - time->tv_nsec) < YOUNG_NS;
+}
+
+static void stamp(struct gw_file *file, const struct stat *st)
+{
+    const uint64_t parts[] = {st->st_dev,
+                              st->st_ino,
+                              (uint64_t)st->st_size,
+                              (uint64_t)st->st_mtim.tv_sec,
+                              (uint64_t)st->st_mtim.tv_nsec,
+                              (uint64_t)st->st_ctim.tv_sec,
+                              (uint64_t)st->st_ctim.tv_nsec};
+
+    file->dev = st->st_dev;
+    file->ino = st->st_ino;
+    file->bytes = st->st_size > UINT32_MAX ? UINT32_MAX : (uint32_t)st->st_size;
+    file->stamp = gw_hash(parts, sizeof(parts), FILE_SEED) | 1;
+    /* The clock of a file server may be ahead of ours: then it is young, too. */
+    if (is_young(&st->st_mtim) || is_young(&st->st_ctim))
+        file->stamp = 0;
+}
+
+const char *gw_file_open(const char *name, struct gw_file *file, int *fd)
 {
     struct stat st;
 
@@ -119,10 +154,18 @@ static const char *open_file(const char *name, struct gw_file *file, int *fd, si
         return strerror(errno);
     if (!S_ISREG(st.st_mode))
         return S_ISDIR(st.st_mode) ? "is a folder" : "is no regular file";
-    file->dev = st.st_dev;
-    file->ino = st.st_ino;
-    *size = (size_t)st.st_size;
-    return NULL;
+    stamp(file, &st);
+    return file->bytes > GW_YAML_FILE_BYTES_MAX ? "the file is too large" : NULL;
+}
+
+bool gw_file_stat(const char *name, struct gw_file *file)
+{
+    struct stat st;
+
+    if (stat(name, &st) != 0 || !S_ISREG(st.st_mode))
+        return false;
+    stamp(file, &st);
+    return true;
 }
 
 static bool is_ancestor(const struct gw_files *files, uint32_t file, uint32_t from)
@@ -322,6 +365,21 @@ static char *full_pattern(struct gw_files *files, struct gw_str dir, struct gw_s
     return (char *)(uintptr_t)text.data;
 }
 
+static void note_include(struct gw_files *files, uint32_t file, const char *pattern, bool wildcard)
+{
+    if (files->includes_count == files->includes_size) {
+        uint32_t size = files->includes_size == 0 ? 16 : files->includes_size * 2;
+        struct gw_include *larger = gw_arena_alloc(files->arena, size * sizeof(*larger));
+
+        if (files->includes_count > 0)
+            memcpy(larger, files->includes, files->includes_count * sizeof(*larger));
+        files->includes = larger;
+        files->includes_size = size;
+    }
+    files->includes[files->includes_count++] =
+        (struct gw_include){gw_str_c(pattern), file, wildcard};
+}
+
 static void include_glob(struct merge *m, struct request *request, const char *pattern)
 {
     glob_t found;
@@ -362,38 +420,58 @@ static void include_all(struct merge *m, uint32_t file, const struct gw_node *li
             m->unfit = true;
             gw_report_fault(m->files->report, item->where, request.path, "must be a path, not %s",
                             gw_node_what(item));
-        } else if (has_wildcard(item->text)) {
-            include_glob(m, &request, full_pattern(m->files, dir, item->text, true));
         } else {
-            request.name = full_pattern(m->files, dir, item->text, false);
-            read_file(m, &request, GW_STR_NULL);
+            bool wildcard = has_wildcard(item->text);
+            request.name = full_pattern(m->files, dir, item->text, wildcard);
+            note_include(m->files, file, request.name, wildcard);
+            if (wildcard)
+                include_glob(m, &request, request.name);
+            else
+                read_file(m, &request, GW_STR_NULL);
         }
     }
 }
 
 /* ---- one file ---- */
 
+uint64_t gw_file_hash(struct gw_str text)
+{
+    return gw_hash(text.data, text.len, FILE_SEED);
+}
+
+enum gw_rc gw_file_parse(struct gw_files *files, uint32_t index, struct gw_str text,
+                         struct gw_node **root)
+{
+    struct gw_file *file = &files->items[index];
+    bool plain = true;
+
+    file->hash = gw_file_hash(text);
+    if (gw_yaml_parse(files->arena, index, text, files->report, root) != GW_OK)
+        return GW_INVALID;
+    if (*root != NULL && (*root)->kind != GW_NODE_MAP) {
+        gw_report_fault(files->report, (*root)->where, GW_STR(""),
+                        "the file must hold a map of keys, not %s", gw_node_what(*root));
+        return GW_INVALID;
+    }
+    if (*root != NULL && memmem(text.data, text.len, "${", 2) != NULL)
+        gw_env_expand(&files->env, *root);
+    for (const struct gw_node *n = gw_node_first(*root); n != NULL; n = n->next)
+        plain &= gw_str_eq(n->key, GW_STR("routes")) || gw_str_eq(n->key, GW_STR("upstreams"));
+    file->plain = plain;
+    return GW_OK;
+}
+
 static void take_text(struct merge *m, uint32_t index, uint32_t depth, struct gw_str text)
 {
-    struct gw_files *files = m->files;
     const struct gw_node *include;
     struct gw_node *root;
 
-    files->items[index].hash = gw_hash(text.data, text.len, FILE_SEED);
-    if (gw_yaml_parse(files->arena, index, text, files->report, &root) != GW_OK) {
+    if (gw_file_parse(m->files, index, text, &root) != GW_OK) {
         m->unfit = true;
         return;
     }
     if (root == NULL)
         return;
-    if (root->kind != GW_NODE_MAP) {
-        m->unfit = true;
-        gw_report_fault(files->report, root->where, GW_STR(""),
-                        "the file must hold a map of keys, not %s", gw_node_what(root));
-        return;
-    }
-    if (memmem(text.data, text.len, "${", 2) != NULL)
-        gw_env_expand(&files->env, root);
     include = gw_node_get(root, GW_STR("include"));
     if (include != NULL) {
         /* Merging may append to the list: the items that are of this file are kept aside. */
@@ -403,7 +481,7 @@ static void take_text(struct merge *m, uint32_t index, uint32_t depth, struct gw
             include = NULL;
         merge_root(m, root);
         if (include != NULL)
-            include_all(m, index, gw_node_copy(files->arena, &own), depth);
+            include_all(m, index, gw_node_copy(m->files->arena, &own), depth);
         return;
     }
     merge_root(m, root);
@@ -413,21 +491,19 @@ static void read_file(struct merge *m, const struct request *request, struct gw_
 {
     struct gw_files *files = m->files;
     struct gw_file file = {.name = gw_arena_dup(files->arena, gw_str_c(request->name)),
-                           .parent = request->parent};
+                           .parent = request->parent,
+                           .found = request->found};
     struct gw_buf buf = GW_BUF_INIT;
     const char *why = NULL;
-    size_t size = 0;
     uint32_t index;
     int fd = -1;
 
     if (given.data == NULL)
-        why = open_file(request->name, &file, &fd, &size);
+        why = gw_file_open(request->name, &file, &fd);
     if (why == NULL && known(m, request, &file))
         goto done;
-    if (why == NULL && (files->count == FILES_MAX || request->depth > INCLUDE_DEPTH_MAX))
+    if (why == NULL && (files->count == GW_FILES_MAX || request->depth > INCLUDE_DEPTH_MAX))
         why = request->depth > INCLUDE_DEPTH_MAX ? "included too deep" : "more than 100001 files";
-    if (why == NULL && given.data == NULL && size > GW_YAML_FILE_BYTES_MAX)
-        why = "the file is too large";
     if (why != NULL && request->parent != GW_NONE) {
         fault(m, request, request->name, why);
         goto done;
@@ -435,10 +511,11 @@ static void read_file(struct merge *m, const struct request *request, struct gw_
     place(m, &file);
     index = register_file(files, &file);
     if (why == NULL && given.data == NULL) {
-        why = slurp(fd, size, &buf);
+        why = gw_file_slurp(fd, file.bytes, &buf);
         given = gw_buf_len(&buf) == 0 ? GW_STR("") : gw_buf_str(&buf);
         files->bytes += given.len;
-        if (why == NULL && files->bytes > ALL_BYTES_MAX)
+        files->items[index].bytes = (uint32_t)given.len;
+        if (why == NULL && files->bytes > GW_FILES_BYTES_MAX)
             why = "all files together are too large";
     }
     if (why != NULL)

@@ -42,19 +42,64 @@ static void make_via(struct gw_reader *r)
         r->image, gw_arena_printf(r->arena, "moongate-%08x", (unsigned)(hash ^ hash >> 32)));
 }
 
+/* What a later load wants to know of the files: see conf/increment.h. */
+static void add_runs(struct gw_reader *r, struct gw_conf_file *files)
+{
+    const struct gw_conf_details *routes = gw_image_at(r->image, r->conf.details.off);
+    const struct gw_conf_source *source = r->source;
+
+    for (uint32_t i = 0; i < r->conf.routes.len; i++) {
+        struct gw_conf_file *file = &files[routes[i].where.file];
+        if (file->routes_count++ == 0)
+            file->routes = i;
+    }
+    for (uint32_t i = 0; i < r->conf.upstreams_named; i++) {
+        struct gw_conf_file *file = &files[r->upstreams[i].where.file];
+        if (file->upstreams_count++ == 0)
+            file->upstreams = i;
+    }
+    for (uint32_t i = 0; i < source->bindings_count; i++)
+        if (source->bindings[i].route != GW_NONE)
+            files[routes[source->bindings[i].route].where.file].flags |= GW_FILE_BINDS;
+}
+
+void gw_file_row(struct gw_image *image, const struct gw_file *file, struct gw_conf_file *row)
+{
+    struct gw_ref path = gw_image_add_str(image, file->path);
+
+    *row = (struct gw_conf_file){
+        .path = path,
+        .name = gw_str_eq(file->path, file->name) ? path : gw_image_add_str(image, file->name),
+        .hash = file->hash,
+        .stamp = file->stamp,
+        .bytes = file->bytes,
+        .flags = (file->plain ? GW_FILE_PLAIN : 0u) | (file->found ? GW_FILE_FOUND : 0u),
+    };
+}
+
 static void add_files(struct gw_reader *r)
 {
-    uint32_t count = r->files->count;
-    uint32_t off = gw_image_alloc(r->image, count * sizeof(struct gw_conf_file));
+    const struct gw_files *files = r->files;
+    uint32_t count = files->count;
+    uint32_t off = gw_image_alloc(r->image, count * sizeof(struct gw_conf_file)), includes;
 
     for (uint32_t i = 0; i < count; i++) {
-        struct gw_ref path = gw_image_add_str(r->image, r->files->items[i].path);
-        struct gw_conf_file *file = gw_image_at(r->image, off);
-
-        file[i] = (struct gw_conf_file){path, r->files->items[i].hash};
+        struct gw_conf_file row;
+        gw_file_row(r->image, &files->items[i], &row);
+        ((struct gw_conf_file *)gw_image_at(r->image, off))[i] = row;
     }
     r->conf.files = (struct gw_ref){off, count};
-    r->conf.dir = gw_image_add_str(r->image, gw_files_dir(r->files, 0));
+    r->conf.conf_files = r->conf.files_read = r->conf.files_room = count;
+    r->conf.dir = gw_image_add_str(r->image, gw_files_dir(files, 0));
+    includes = gw_image_alloc(r->image, files->includes_count * sizeof(struct gw_conf_include));
+    for (uint32_t i = 0; i < files->includes_count; i++) {
+        const struct gw_include *from = &files->includes[i];
+        struct gw_ref pattern = gw_image_add_str(r->image, from->pattern);
+        ((struct gw_conf_include *)gw_image_at(r->image, includes))[i] =
+            (struct gw_conf_include){pattern, from->file, from->wildcard};
+    }
+    r->conf.includes = (struct gw_ref){includes, files->includes_count};
+    add_runs(r, gw_image_at(r->image, off));
 }
 
 /* ---- where plugins and modules are looked for ---- */
@@ -158,6 +203,15 @@ static bool control_fits(struct gw_reader *r, const struct gw_node *root)
     return false;
 }
 
+struct gw_env gw_conf_env(const struct gw_conf_options *options, struct gw_arena *arena,
+                          struct gw_report *report)
+{
+    bool own = options != NULL && options->env != NULL;
+
+    return (struct gw_env){arena, report, own ? options->env : real_env,
+                           own ? options->env_arg : NULL};
+}
+
 enum gw_rc gw_conf_load_text(const char *path, struct gw_str text,
                              const struct gw_conf_options *options, struct gw_image *image,
                              struct gw_conf_source *out, struct gw_report *report)
@@ -170,10 +224,8 @@ enum gw_rc gw_conf_load_text(const char *path, struct gw_str text,
                           .options = options,
                           .files = &files,
                           .route = GW_NONE};
-    bool own_env = options != NULL && options->env != NULL;
 
-    files.env = (struct gw_env){&out->arena, report, own_env ? options->env : real_env,
-                                own_env ? options->env_arg : NULL};
+    files.env = gw_conf_env(options, &out->arena, report);
     if (gw_files_read(&files, path, text, &out->root) != GW_OK)
         return GW_INVALID;
     if (control_fits(&r, out->root))

@@ -22,4 +22,10 @@ extern const struct gw_type gw_type_respond;
 extern const struct gw_type gw_type_redirect;
 extern const struct gw_type gw_type_files;
 
+/* What a route is where its keys are not given. */
+void gw_route_defaults(struct gw_reader *r, struct gw_route_reading *defaults);
+/* Into row r->route of the arrays of r->conf, which have room; the next one is at work then. */
+void gw_route_read(struct gw_reader *r, struct gw_node *node,
+                   const struct gw_route_reading *defaults);
+
 #endif

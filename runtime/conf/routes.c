@@ -4,7 +4,6 @@
 #include "conf/include.h"
 #include "conf/route_reading.h"
 
-#define ROUTES_MAX 100000
 #define DAY ((int64_t)86400 * 1000)
 
 /* ---- match: ---- */
@@ -450,6 +449,25 @@ static void keep_route(struct gw_reader *r, struct gw_route_reading *draft)
     details[r->route] = draft->details;
 }
 
+void gw_route_defaults(struct gw_reader *r, struct gw_route_reading *defaults)
+{
+    memset(defaults, 0, sizeof(*defaults)); /* the padding too: it goes into the image */
+    defaults->route.upstream = defaults->route.chain = GW_NONE;
+    defaults->limits = r->conf.limits;
+    defaults->limits.given = 0;
+    gw_section_defaults(r, &gw_section_route, defaults);
+}
+
+void gw_route_read(struct gw_reader *r, struct gw_node *node,
+                   const struct gw_route_reading *defaults)
+{
+    struct gw_route_reading draft = *defaults;
+
+    read_route(r, node, &draft);
+    keep_route(r, &draft);
+    r->route++;
+}
+
 static bool read_routes(struct gw_reader *r, const struct gw_row *row, struct gw_node *node,
                         void *field)
 {
@@ -458,26 +476,19 @@ static bool read_routes(struct gw_reader *r, const struct gw_row *row, struct gw
     uint32_t before = r->report->faults_count;
     uint32_t count = gw_items_count(node);
 
-    if (count > ROUTES_MAX)
-        return gw_fault(r, node, "more than %d routes", ROUTES_MAX);
-    memset(&defaults, 0, sizeof(defaults)); /* the padding too: it goes into the image */
-    defaults.route.upstream = defaults.route.chain = GW_NONE;
-    defaults.limits = r->conf.limits;
-    defaults.limits.given = 0;
-    gw_section_defaults(r, &gw_section_route, &defaults);
+    if (count > GW_ROUTES_MAX)
+        return gw_fault(r, node, "more than %d routes", GW_ROUTES_MAX);
+    gw_route_defaults(r, &defaults);
     r->conf.routes = (struct gw_ref){
         gw_image_alloc_lines(r->image, count * sizeof(struct gw_conf_route)), count};
     r->conf.details =
         (struct gw_ref){gw_image_alloc(r->image, count * sizeof(struct gw_conf_details)), count};
+    r->conf.routes_room = count;
     r->route = 0;
     GW_ITEMS_EACH(item, node)
     {
-        struct gw_route_reading draft = defaults;
-
         gw_item_enter(r, &step, node, item);
-        read_route(r, item, &draft);
-        keep_route(r, &draft);
-        r->route++;
+        gw_route_read(r, item, &defaults);
         gw_item_leave(r, &step);
     }
     r->route = GW_NONE;

@@ -4,6 +4,7 @@
 #ifndef GW_CONF_ROWS_H
 #define GW_CONF_ROWS_H
 
+#include "conf/env.h"
 #include "conf/load.h"
 #include "conf/names.h"
 #include "conf/path.h"
@@ -192,7 +193,19 @@ extern const struct gw_type gw_type_upstream;  /* upstreams.c: name or URL -> ui
 extern const struct gw_type gw_type_routes;    /* routes.c */
 extern const struct gw_type gw_type_plugins;   /* bindings.c */
 
+/* The first one has the index 0. False: the name is taken. The name is lent until the end. */
+bool gw_upstream_add(struct gw_reader *r, struct gw_str name,
+                     const struct gw_conf_upstream *upstream);
 /* After all was read: into the image. */
 void gw_upstreams_finish(struct gw_reader *r);
+
+/* The row of a file, without what is counted of routes and upstreams (load.c). */
+struct gw_file;
+struct gw_env gw_conf_env(const struct gw_conf_options *options, struct gw_arena *arena,
+                          struct gw_report *report);
+void gw_file_row(struct gw_image *image, const struct gw_file *file, struct gw_conf_file *row);
+
+#define GW_ROUTES_MAX 100000
+#define GW_UPSTREAMS_MAX 100000
 
 #endif

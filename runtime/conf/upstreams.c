@@ -7,7 +7,6 @@
 #include "conf/rows.h"
 
 #define TARGETS_MAX 1000
-#define UPSTREAMS_MAX 100000
 #define DEFAULT_PORT 80
 #define DAY ((int64_t)86400 * 1000)
 
@@ -218,10 +217,11 @@ static const struct gw_row rows[] = {
 
 const struct gw_section gw_section_upstream = GW_SECTION("upstream", rows);
 
-/* The names are the arena's: they outlive the moves of the image. */
-static uint32_t upstream_add(struct gw_reader *r, struct gw_str name,
-                             const struct gw_conf_upstream *upstream)
+bool gw_upstream_add(struct gw_reader *r, struct gw_str name,
+                     const struct gw_conf_upstream *upstream)
 {
+    if (!gw_names_add(&r->upstream_names, name, r->upstreams_count, NULL))
+        return false;
     if (r->upstreams_count == r->upstreams_size) {
         uint32_t size = r->upstreams_size == 0 ? 64 : r->upstreams_size * 2;
         struct gw_conf_upstream *larger = gw_arena_alloc(r->arena, size * sizeof(*larger));
@@ -231,9 +231,8 @@ static uint32_t upstream_add(struct gw_reader *r, struct gw_str name,
         r->upstreams = larger;
         r->upstreams_size = size;
     }
-    (void)gw_names_add(&r->upstream_names, name, r->upstreams_count, NULL);
-    r->upstreams[r->upstreams_count] = *upstream;
-    return r->upstreams_count++;
+    r->upstreams[r->upstreams_count++] = *upstream;
+    return true;
 }
 
 static bool read_upstreams(struct gw_reader *r, const struct gw_row *row, struct gw_node *node,
@@ -245,8 +244,8 @@ static bool read_upstreams(struct gw_reader *r, const struct gw_row *row, struct
         return true;
     if (node->kind != GW_NODE_MAP)
         return gw_fault_form(r, row, node);
-    if (node->count > UPSTREAMS_MAX)
-        return gw_fault(r, node, "more than %d upstreams", UPSTREAMS_MAX);
+    if (node->count > GW_UPSTREAMS_MAX)
+        return gw_fault(r, node, "more than %d upstreams", GW_UPSTREAMS_MAX);
     gw_section_defaults(r, &gw_section_upstream, &defaults);
     for (struct gw_node *n = node->members.first; n != NULL; n = n->next) {
         struct gw_conf_upstream upstream = defaults;
@@ -262,9 +261,10 @@ static bool read_upstreams(struct gw_reader *r, const struct gw_row *row, struct
             (void)gw_fault(r, n, "must be a map with targets:, not %s", gw_node_what(n));
         else
             (void)gw_section_read(r, &gw_section_upstream, n, &upstream, 0);
-        (void)upstream_add(r, n->key, &upstream);
+        (void)gw_upstream_add(r, n->key, &upstream);
         gw_leave(r);
     }
+    r->conf.upstreams_named = r->upstreams_count;
     return true;
 }
 
@@ -314,8 +314,8 @@ static bool from_url(struct gw_reader *r, const struct gw_node *node, struct gw_
     upstream.name = gw_image_add_str(r->image, url);
     upstream.where = node->where;
     upstream.hash = gw_hash(url.data, url.len, GW_IMAGE_MAGIC);
-    *index = upstream_add(r, url, &upstream);
-    return true;
+    *index = r->upstreams_count;
+    return gw_upstream_add(r, url, &upstream);
 }
 
 static bool read_upstream(struct gw_reader *r, const struct gw_row *row, struct gw_node *node,
@@ -353,4 +353,5 @@ void gw_upstreams_finish(struct gw_reader *r)
         memcpy(gw_image_at(r->image, off), r->upstreams,
                r->upstreams_count * sizeof(*r->upstreams));
     r->conf.upstreams = (struct gw_ref){off, r->upstreams_count};
+    r->conf.upstreams_room = r->upstreams_count;
 }

@@ -15,8 +15,8 @@
 #define GW_CHANNEL_FDS_MAX 250 /* the kernel passes at most 253 */
 
 enum gw_message_type {
-    /* loader -> master: value is the length of the report's text; descriptors: the report,
-     * and the image where the conf is good */
+    /* loader -> master: number: enum gw_rc; value: the length of the report's text; descriptors:
+     * the report, and the image where the conf is good */
     GW_MESSAGE_LOADED = 1,
 
     /* master -> worker */

@@ -15,7 +15,7 @@
 #include "net/loop.h"
 
 #define GW_CONTROL_CLIENTS_MAX 16
-#define GW_CONTROL_LINE_MAX 4096
+#define GW_CONTROL_LINE_MAX 32768
 
 struct gw_control;
 

@@ -70,7 +70,7 @@ static void child_run(int channel, const struct gw_loading_options *options)
 
     rc = gw_loading_run(&loading, options);
     message->type = GW_MESSAGE_LOADED;
-    message->number = options->number;
+    message->number = rc;
     message->fds[0] = report_file(&loading.report, &message->value);
     if (message->fds[0] < 0) {
         gw_error("the report could not be written: %s", strerror(errno));
@@ -169,7 +169,9 @@ static void on_message(struct gw_loader *loader, struct gw_message *message)
         fail(loader, "the loader sent nonsense");
         return;
     }
-    loaded.rc = message->fd_count >= 2 ? GW_OK : GW_INVALID;
+    loaded.rc = message->fd_count >= 2            ? GW_OK
+                : message->number == GW_NOT_FOUND ? GW_NOT_FOUND
+                                                  : GW_INVALID;
     loaded.text = gw_str(report, message->value);
     loaded.json = gw_str(report + message->value, len - message->value);
     loaded.dirs = gw_str(message->text, message->text_len);

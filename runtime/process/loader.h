@@ -15,7 +15,7 @@
 struct gw_loader;
 
 struct gw_loaded {
-    enum gw_rc rc;      /* GW_OK: image_fd is good */
+    enum gw_rc rc;      /* GW_OK: image_fd is good; else see gw_loading_run() */
     int image_fd;       /* sealed; the receiver's */
     struct gw_str text; /* faults and warnings, for people; lent */
     struct gw_str json; /* the same, see gw_report_json(); empty: the loader itself failed */

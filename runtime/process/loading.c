@@ -1,9 +1,11 @@
 #include "process/loading.h"
 
+#include "conf/increment.h"
 #include "conf/tree.h"
 #include "process/privilege.h"
 #include "proxy/hooks.h"
 #include "route/table.h"
+#include "script/carry.h"
 #include "script/load.h"
 
 /* A request of a route without plugins enters no hook; for `dev` all enter the last one. */
@@ -44,14 +46,55 @@ static void check_plugins(struct gw_loading *loading, bool dropping)
     gw_script_check(&loading->image, &loading->source, &loading->report);
 }
 
-enum gw_rc gw_loading_run(struct gw_loading *loading, const struct gw_loading_options *options)
+static void init(struct gw_loading *loading)
 {
-    struct gw_conf_options conf_options = {.shipped_dir = options->shipped_dir};
-    enum gw_rc rc;
-
     gw_image_init(&loading->image);
     gw_conf_source_init(&loading->source);
     gw_report_init(&loading->report);
+}
+
+/* The table is the last of the image, so that the next load can cut it off. */
+static enum gw_rc build_table(struct gw_loading *loading)
+{
+    struct gw_conf *conf = gw_image_conf(&loading->image);
+
+    conf->body = loading->image.len;
+    return gw_route_table_build(&loading->image, &loading->report);
+}
+
+/* GW_AGAIN: not possible, `why` has the reason; `loading` is as new. */
+static enum gw_rc run_increment(struct gw_loading *loading,
+                                const struct gw_loading_options *options, struct gw_err *why)
+{
+    struct gw_conf_options conf_options = {.shipped_dir = options->shipped_dir};
+    struct gw_increment increment = {
+        .before = options->before, .named = options->files, .named_count = options->files_count};
+    enum gw_rc rc = gw_conf_increment(&increment, &conf_options, &loading->image, &loading->source,
+                                      &loading->report, why);
+
+    if (rc == GW_NOT_FOUND && !options->strict)
+        rc = gw_err_set(why, GW_AGAIN, "a file has changed that is none of the conf");
+    if (rc == GW_OK) {
+        gw_image_conf(&loading->image)->number = options->number;
+        gw_script_carry(&loading->image, &increment);
+        rc = build_table(loading);
+        if (rc != GW_OK)
+            rc = gw_err_set(why, GW_AGAIN, "the routes have faults");
+    }
+    if (rc == GW_AGAIN) {
+        gw_loading_fini(loading);
+        init(loading);
+    }
+    return rc;
+}
+
+static enum gw_rc run_full(struct gw_loading *loading, const struct gw_loading_options *options,
+                           const char *why)
+{
+    struct gw_conf_options conf_options = {.shipped_dir = options->shipped_dir};
+    struct gw_conf *conf;
+    enum gw_rc rc, table_rc;
+
     rc = gw_conf_load(options->conf_path, &conf_options, &loading->image, &loading->source,
                       &loading->report);
     if (rc != GW_OK) {
@@ -59,16 +102,35 @@ enum gw_rc gw_loading_run(struct gw_loading *loading, const struct gw_loading_op
         return rc;
     }
     gw_image_conf(&loading->image)->number = options->number;
-    rc = gw_route_table_build(&loading->image, &loading->report);
-    /* Faults of routes do not hide those of plugins. */
     if (options->drop && drop(loading) != GW_OK)
         return GW_INVALID;
-    if (loading->source.bindings_count > 0 &&
-        gw_script_load(&loading->image, &loading->source, &loading->report) != GW_OK)
-        rc = GW_INVALID;
+    if (loading->source.bindings_count > 0)
+        rc = gw_script_load(&loading->image, &loading->source, &loading->report);
+    if (why != NULL) {
+        struct gw_ref text = gw_image_add_str(&loading->image, gw_str_c(why));
+        gw_image_conf(&loading->image)->read_why = text;
+    }
+    conf = gw_image_conf(&loading->image);
+    conf->warned = loading->report.warnings_count > 0;
+    conf->body_full = loading->image.len;
+    /* Faults of plugins do not hide those of routes. */
+    table_rc = build_table(loading);
+    return rc != GW_OK ? rc : table_rc;
+}
+
+enum gw_rc gw_loading_run(struct gw_loading *loading, const struct gw_loading_options *options)
+{
+    enum gw_rc rc = GW_AGAIN;
+    struct gw_err why;
+
+    init(loading);
+    if (options->before != NULL)
+        rc = run_increment(loading, options, &why);
+    if (rc == GW_AGAIN)
+        rc = run_full(loading, options, options->before != NULL ? why.text : NULL);
     if (rc == GW_OK && options->log_requests)
         set_log_phase(&loading->image);
-    return gw_report_ok(&loading->report) ? rc : GW_INVALID;
+    return rc == GW_OK && !gw_report_ok(&loading->report) ? GW_INVALID : rc;
 }
 
 void gw_loading_fini(struct gw_loading *loading)

@@ -17,6 +17,12 @@ struct gw_loading_options {
     uint32_t number;         /* of the generation */
     bool drop;               /* become the conf's `user` before plugin code runs */
     bool log_requests;       /* every route gets the log phase: for `dev` */
+
+    /* A reload: what serves now. Then only what has changed is read, where that is enough. */
+    const struct gw_conf *before; /* NULL: all is read */
+    const struct gw_str *files;   /* absolute paths: only these are looked at; none: all are */
+    uint32_t files_count;
+    bool strict; /* one of `files` that is none of the conf is a fault, else all is read */
 };
 
 struct gw_loading {
@@ -25,7 +31,8 @@ struct gw_loading {
     struct gw_report report;
 };
 
-/* GW_OK: the image is whole; else the report has a fault at least. gw_loading_fini() is due
+/* GW_OK: the image is whole; else the report has a fault at least. GW_NOT_FOUND: a file was
+ * named that is none of the conf. gw_loading_fini() is due
  * in both cases. */
 GW_MUST_CHECK enum gw_rc gw_loading_run(struct gw_loading *loading,
                                         const struct gw_loading_options *options);

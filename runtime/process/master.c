@@ -107,7 +107,7 @@ static void on_signal(void *arg, int signo)
         if (!master->ready)
             master->hup = true; /* what was read so far may be older than the signal */
         else if (!master->stopping)
-            gw_reload_start(master, 0);
+            gw_reload_start(master, 0, NULL);
         break;
     case SIGUSR1:
         if (master->conf == NULL)
@@ -129,13 +129,28 @@ static void ask_status(struct gw_master *master, uint64_t client, const struct g
     gw_status_ask(master, client);
 }
 
+/* {"command":"reload","files":["/etc/moongate/routes/a.yaml"]}; without "files": all */
 static void ask_reload(struct gw_master *master, uint64_t client, const struct gw_json *request)
 {
-    if (!master->ready || master->stopping)
+    const struct gw_json *names = gw_json_get(request, "files");
+    struct gw_str items[GW_RELOAD_FILES_MAX];
+    struct gw_reload_files files = {.items = items, .strict = true};
+
+    if (!master->ready || master->stopping) {
         gw_control_refuse(master->control, client,
                           master->stopping ? "the gateway stops" : "the gateway is starting");
-    else
-        gw_reload_start(master, client);
+        return;
+    }
+    files.all = gw_json_len(names) > GW_RELOAD_FILES_MAX;
+    for (size_t i = 0; i < gw_json_len(names) && !files.all; i++) {
+        items[i] = gw_json_get_str(gw_json_at(names, i), GW_STR(""));
+        if (items[i].len == 0 || items[i].data[0] != '/') {
+            gw_control_refuse(master->control, client, "\"files\": absolute paths are expected");
+            return;
+        }
+        files.count++;
+    }
+    gw_reload_start(master, client, files.count > 0 ? &files : NULL);
 }
 
 static void ask_stop(struct gw_master *master, uint64_t client, const struct gw_json *request)
@@ -199,14 +214,22 @@ static void on_command(void *arg, uint64_t client, struct gw_str command,
 
 /* ---- starting ---- */
 
-static void on_file_changed(void *arg, const char *name)
+/* What is none of the conf may still be code that it would find now: not strict. What was refused
+ * may fit together with what is saved now: then all is looked at. */
+static void on_files_changed(void *arg, const struct gw_str *paths, uint32_t count)
 {
     struct gw_master *master = arg;
+    struct gw_reload_files files = {.items = (struct gw_str *)(uintptr_t)paths, .count = count};
 
-    if (!master->ready || master->stopping)
+    if (master->stopping)
         return;
-    gw_info("%s has changed", name);
-    gw_reload_start(master, 0);
+    if (!master->ready) {
+        master->hup = true;
+        return;
+    }
+    if (count > 0)
+        gw_info("%.*s%s changed", GW_STR_ARG(paths[0]), count > 1 ? " and others have" : " has");
+    gw_reload_start(master, 0, count > 0 && !master->reload.refused ? &files : NULL);
 }
 
 static struct gw_str folder_of(struct gw_str path)
@@ -216,16 +239,27 @@ static struct gw_str folder_of(struct gw_str path)
     return slash != NULL ? gw_str(path.data, (size_t)(slash - path.data)) : GW_STR(".");
 }
 
-static enum gw_rc watch_start(struct gw_master *master, struct gw_str dirs, struct gw_err *err)
+void gw_master_watch_files(struct gw_master *master)
 {
     const struct gw_conf *conf = master->conf;
     const struct gw_conf_file *files = GW_ITEMS(conf, conf->files, struct gw_conf_file);
-    enum gw_rc rc = gw_watch_new(master->loop, on_file_changed, master, &master->watch, err);
+    struct gw_str before = GW_STR("");
+
+    for (uint32_t i = 0; i < conf->files.len; i++) {
+        struct gw_str folder = folder_of(gw_ref_str(conf, files[i].path));
+        if (!gw_str_eq(folder, before)) /* many stand in one */
+            gw_watch_add(master->watch, folder, false);
+        before = folder;
+    }
+}
+
+static enum gw_rc watch_start(struct gw_master *master, struct gw_str dirs, struct gw_err *err)
+{
+    enum gw_rc rc = gw_watch_new(master->loop, on_files_changed, master, &master->watch, err);
 
     if (rc != GW_OK)
         return rc;
-    for (uint32_t i = 0; i < conf->files.len; i++)
-        gw_watch_add(master->watch, folder_of(gw_ref_str(conf, files[i].path)), false);
+    gw_master_watch_files(master);
     while (dirs.len > 0) {
         const char *end = memchr(dirs.data, '\n', dirs.len);
         size_t len = end != NULL ? (size_t)(end - dirs.data) : dirs.len;
@@ -249,7 +283,7 @@ void gw_master_all_ready(struct gw_master *master)
     gw_buf_fini(&where);
     gw_notify_ready("serving");
     if (master->hup)
-        gw_reload_start(master, 0);
+        gw_reload_start(master, 0, NULL);
 }
 
 static enum gw_rc shared_make(struct gw_master *master, struct gw_err *err)

@@ -74,6 +74,16 @@ struct gw_round {
     uint32_t waiters_count;
 };
 
+#define GW_RELOAD_FILES_MAX 256 /* that are named; more, and all are looked at */
+
+/* What a reload looks at. */
+struct gw_reload_files {
+    struct gw_str *items; /* absolute paths, ours */
+    uint32_t count;
+    bool all;
+    bool strict; /* see struct gw_loading_options */
+};
+
 enum gw_reload_state { GW_RELOAD_IDLE, GW_RELOAD_LOADING, GW_RELOAD_PREPARING };
 
 struct gw_reload {
@@ -87,11 +97,15 @@ struct gw_reload {
     int image_fd;
     const struct gw_conf *conf;
     bool zones_changed;
+    bool refused;      /* the last one: what it looked at is still to be loaded */
+    bool misused;      /* a file was named that is none of the conf */
     char *report_text; /* warnings of the loader */
     char *report_json;
     uint64_t waiters[GW_WAITERS_MAX];
     uint32_t waiters_count;
+    struct gw_reload_files files;
     bool again; /* asked for while it ran */
+    struct gw_reload_files next_files;
     uint64_t next_waiters[GW_WAITERS_MAX];
     uint32_t next_count;
 };
@@ -162,8 +176,9 @@ void gw_serve_tick(struct gw_timer *timer);
 
 /* ---- reload.c ---- */
 
-/* `client` 0: nobody waits for the report. */
-void gw_reload_start(struct gw_master *master, uint64_t client);
+/* `client` 0: nobody waits for the report. `files` is lent; NULL: all that has changed. */
+void gw_reload_start(struct gw_master *master, uint64_t client,
+                     const struct gw_reload_files *files);
 void gw_reload_init(struct gw_master *master);
 void gw_reload_cancel(struct gw_master *master);
 /* A worker that was asked has answered or died. */
@@ -183,6 +198,8 @@ void gw_round_check(struct gw_master *master);
 
 /* ---- master.c ---- */
 
+/* The folders of what the conf was read from; there must be a watch. */
+void gw_master_watch_files(struct gw_master *master);
 void gw_master_all_ready(struct gw_master *master);
 void gw_master_fail_start(struct gw_master *master, const char *why);
 void gw_master_stop(struct gw_master *master, bool at_once);

@@ -144,6 +144,24 @@ static void workers_json(struct gw_json_writer *json, struct gw_master *master)
     gw_json_array_end(json);
 }
 
+static void read_json(struct gw_json_writer *json, const struct gw_conf *conf)
+{
+    struct gw_str why = gw_ref_str(conf, conf->read_why);
+
+    gw_json_key(json, "files");
+    gw_json_object(json);
+    gw_json_key(json, "read");
+    gw_json_uint(json, conf->files_read);
+    gw_json_key(json, "of");
+    gw_json_uint(json, conf->conf_files);
+    gw_json_key(json, "why"); /* all were read although less was asked for */
+    if (why.len > 0)
+        gw_json_str(json, why);
+    else
+        gw_json_null(json);
+    gw_json_object_end(json);
+}
+
 static void report_write(struct gw_master *master, bool ok, const char *error,
                          struct gw_str changes, struct gw_buf *out)
 {
@@ -166,6 +184,10 @@ static void report_write(struct gw_master *master, bool ok, const char *error,
     gw_json_uint(&json, gw_loop_now_ms(master->loop) - reload->began_ms);
     gw_json_key(&json, "load_ms");
     gw_json_uint(&json, reload->load_ms);
+    if (ok)
+        read_json(&json, master->conf);
+    gw_json_key(&json, "misused"); /* a file was named that is none of the conf */
+    gw_json_bool(&json, reload->misused);
     gw_json_key(&json, "changes");
     if (changes.len > 0)
         gw_json_raw(&json, changes);
@@ -201,6 +223,34 @@ static void answer_waiters(struct gw_master *master, struct gw_str report)
         gw_control_answer(master->control, waiters[i], report);
 }
 
+/* ---- what is looked at ---- */
+
+static void files_clear(struct gw_reload_files *files)
+{
+    for (uint32_t i = 0; i < files->count; i++)
+        free((char *)(uintptr_t)files->items[i].data);
+    free(files->items);
+    *files = (struct gw_reload_files){NULL, 0, false, false};
+}
+
+/* `from` NULL: everything. */
+static void files_add(struct gw_reload_files *to, const struct gw_reload_files *from)
+{
+    to->all |= from == NULL || from->all || to->count + from->count > GW_RELOAD_FILES_MAX;
+    if (to->all)
+        return;
+    to->strict = from->strict && (to->count == 0 || to->strict);
+    to->items = realloc(to->items, (to->count + from->count + 1) * sizeof(*to->items));
+    if (to->items == NULL)
+        abort();
+    for (uint32_t i = 0; i < from->count; i++) {
+        char *copy = strndup(from->items[i].data, from->items[i].len);
+        if (copy == NULL)
+            abort();
+        to->items[to->count++] = gw_str(copy, from->items[i].len);
+    }
+}
+
 /* Undoes nothing: the state is already what it shall be. */
 static void finish(struct gw_master *master, bool ok, const char *error, struct gw_str changes)
 {
@@ -218,6 +268,8 @@ static void finish(struct gw_master *master, bool ok, const char *error, struct 
     free(reload->report_text);
     free(reload->report_json);
     reload->report_text = reload->report_json = NULL;
+    files_clear(&reload->files);
+    reload->refused = !ok;
     reload->state = GW_RELOAD_IDLE;
     GW_LIST_EACH(pos, &master->children)
     {
@@ -231,11 +283,14 @@ static void finish(struct gw_master *master, bool ok, const char *error, struct 
     gw_notify_ready(ok ? "reloaded" : "the reload failed, the conf before it stays");
 
     if (reload->again && !master->stopping) {
+        struct gw_reload_files files = reload->next_files;
         memcpy(reload->waiters, reload->next_waiters, sizeof(reload->waiters));
         reload->waiters_count = reload->next_count;
         reload->again = false;
         reload->next_count = 0;
-        gw_reload_start(master, 0);
+        reload->next_files = (struct gw_reload_files){NULL, 0, false, false};
+        gw_reload_start(master, 0, &files);
+        files_clear(&files);
     }
 }
 
@@ -308,9 +363,13 @@ static void commit(struct gw_master *master)
     gw_sockets_close_unused(&master->sockets, master->conf);
     if (reload->zones_changed)
         gw_shared_set_sweep(master->shared);
-    gw_info("reload: generation %u in %llu ms (load %llu ms): %.*s", master->conf->number,
+    gw_info("reload: generation %u in %llu ms (load %llu ms, %u of %u files read): %.*s",
+            master->conf->number,
             (unsigned long long)(gw_loop_now_ms(master->loop) - reload->began_ms),
-            (unsigned long long)reload->load_ms, GW_STR_ARG(gw_buf_str(&summary)));
+            (unsigned long long)reload->load_ms, master->conf->files_read, master->conf->conf_files,
+            GW_STR_ARG(gw_buf_str(&summary)));
+    if (master->watch != NULL)
+        gw_master_watch_files(master);
     finish(master, true, NULL, gw_buf_str(&changes));
     gw_buf_fini(&changes);
     gw_buf_fini(&summary);
@@ -451,10 +510,12 @@ static void on_loaded(void *arg, struct gw_loaded *loaded)
     reload->report_json =
         loaded->json.len > 0 ? strndup(loaded->json.data, loaded->json.len) : NULL;
     if (loaded->rc != GW_OK) {
-        bool faults = loaded->json.len > 0;
-        gw_error("reload: %s; generation %u stays",
-                 faults ? "the conf has faults" : reload->report_text, master->conf->number);
-        finish(master, false, faults ? "the conf has faults" : reload->report_text, GW_STR_NULL);
+        const char *why = loaded->rc == GW_NOT_FOUND ? "a file was named that is none of this conf"
+                          : loaded->json.len > 0     ? "the conf has faults"
+                                                     : reload->report_text;
+        reload->misused = loaded->rc == GW_NOT_FOUND;
+        gw_error("reload: %s; generation %u stays", why, master->conf->number);
+        finish(master, false, why, GW_STR_NULL);
         return;
     }
     reload->image_fd = loaded->image_fd;
@@ -481,7 +542,7 @@ static void wait_for(uint64_t *waiters, uint32_t *count, uint64_t client)
         waiters[(*count)++] = client;
 }
 
-void gw_reload_start(struct gw_master *master, uint64_t client)
+void gw_reload_start(struct gw_master *master, uint64_t client, const struct gw_reload_files *files)
 {
     struct gw_reload *reload = &master->reload;
     struct gw_loading_options options = {.conf_path = master->conf_path,
@@ -492,13 +553,22 @@ void gw_reload_start(struct gw_master *master, uint64_t client)
 
     if (reload->state != GW_RELOAD_IDLE) {
         reload->again = true;
+        files_add(&reload->next_files, files);
         wait_for(reload->next_waiters, &reload->next_count, client);
         return;
     }
     wait_for(reload->waiters, &reload->waiters_count, client);
     reload->began_ms = gw_loop_now_ms(master->loop);
     reload->load_ms = 0;
+    reload->misused = false;
     reload->state = GW_RELOAD_LOADING;
+    files_add(&reload->files, files);
+    options.before = master->conf;
+    if (!reload->files.all) {
+        options.files = reload->files.items;
+        options.files_count = reload->files.count;
+        options.strict = reload->files.strict;
+    }
     options.number = reload->number = ++master->last_number;
     gw_notify_reloading();
     if (gw_loader_start(master->loop, &options, on_loaded, master, &reload->loader, &err) !=

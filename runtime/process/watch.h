@@ -1,6 +1,6 @@
 /* Tells when a file of the conf, a plugin or a module was changed: for `moongate dev`.
  * Lives in: the master's loop. Folders are watched, not files, since editors save by renaming.
- * A burst of changes is told once, when it has been quiet for 60 ms. */
+ * A burst of changes is told once, when it has been quiet for 15 ms. */
 #ifndef GW_PROCESS_WATCH_H
 #define GW_PROCESS_WATCH_H
 
@@ -9,11 +9,13 @@
 #include "net/loop.h"
 
 #define GW_WATCH_FOLDERS_MAX 512
+#define GW_WATCH_FILES_MAX 64
 
 struct gw_watch;
 
-/* `name`: one of the files that were changed, without its folder. */
-typedef void (*gw_watch_fn)(void *arg, const char *name);
+/* `paths`: the files that were changed, each once. 0: there were more than GW_WATCH_FILES_MAX, or
+ * the kernel lost some. */
+typedef void (*gw_watch_fn)(void *arg, const struct gw_str *paths, uint32_t count);
 
 GW_MUST_CHECK enum gw_rc gw_watch_new(struct gw_loop *loop, gw_watch_fn fn, void *arg,
                                       struct gw_watch **out, struct gw_err *err);

@@ -494,10 +494,13 @@ static void write_files(struct gw_load *load)
     memcpy(gw_image_at(load->image, off), gw_image_at(load->image, old.off),
            old.len * sizeof(struct gw_conf_file));
     for (const struct gw_found *found = load->finder.first; found != NULL; found = found->next) {
-        struct gw_conf_file file = {gw_image_add_str(load->image, found->path), found->hash};
+        struct gw_ref path = gw_image_add_str(load->image, found->path);
+        struct gw_conf_file file = {
+            .path = path, .name = path, .hash = found->hash, .flags = GW_FILE_CODE};
         ((struct gw_conf_file *)gw_image_at(load->image, off))[at++] = file;
     }
     gw_image_conf(load->image)->files = (struct gw_ref){off, count};
+    gw_image_conf(load->image)->files_room = count;
 }
 
 static void write_image(struct gw_load *load)

@@ -78,6 +78,30 @@ describe("moongate dev", function()
     kit.eventually(function() return client:get("/a").body == "three" end)
   end)
 
+  it("reads the file that was saved, and no other", function()
+    write("routes/c.yaml", "routes: [ { name: c, match: { path: /c }, respond: { body: one } } ]\n")
+    write("gateway.yaml", conf("one") .. "include: [ \"routes/*.yaml\" ]\n")
+    kit.eventually(function() return client:get("/c").body == "one" end)
+
+    write("routes/c.yaml", "routes: [ { name: c, match: { path: /c }, respond: { body: two } } ]\n")
+
+    kit.eventually(function() return client:get("/c").body == "two" end)
+    assert.matches("1 of 2 files read%): routes ~1", log())
+  end)
+
+  it("takes two files that fit only together, one saved after the other", function()
+    write("routes/c.yaml", "")
+    write("routes/d.yaml", "")
+    write("gateway.yaml", conf("one") .. "include: [ \"routes/*.yaml\" ]\n")
+    kit.eventually(function() return log():find("files +2", 1, true) end)
+
+    write("routes/c.yaml", "routes: [ { name: c, match: { path: /c }, upstream: api } ]\n")
+    kit.eventually(function() return log():find('there is no upstream "api"', 1, true) end)
+    write("routes/d.yaml", "upstreams: { api: { targets: [ \"127.0.0.1:1\" ] } }\n")
+
+    kit.eventually(function() return client:get("/c").status == 502 end)
+  end)
+
   it("prints a line for each request", function()
     client:get("/a?x=1")
     client:get("/nowhere")

@@ -59,7 +59,14 @@ describe("moongate", function()
     end)
   end
 
-  for _, name in ipairs { "run", "dev", "check", "reload", "status", "routes", "schema", "plugins" } do
+  it("reload has code 2 for an option that it does not know", function()
+    local code, _, err = moongate("reload", "--frobnicate")
+
+    assert.equal(2, code)
+    assert.matches("^moongate reload: unknown option %-%-frobnicate", err)
+  end)
+
+  for _, name in ipairs { "run", "dev", "check", "status", "routes", "schema", "plugins" } do
     it(name .. " has code 2 for an option that it does not know, and for a word too many", function()
       local code, out, err = moongate(name, "--frobnicate")
       local more_code, _, more = moongate(name, "something")

@@ -463,7 +463,7 @@ describe("moongate reload", function()
     local code, out, err = gateway:run("reload")
 
     assert.equal(0, code, err)
-    assert.matches("generation 2 serves, %d+ ms %(load %d+ ms%)\n", out)
+    assert.matches("generation 2 serves, %d+ ms %(load %d+ ms, 1 of 1 file read%)\n", out)
     assert.matches("routes%s+changed%s+hello\n", out)
     assert.matches("worker 1%s+yes after %d+ ms\n", out)
     assert.matches("worker 2%s+yes after %d+ ms\n", out)

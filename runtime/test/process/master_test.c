@@ -52,13 +52,14 @@ static void write_conf(int workers, const char *body, const char *more)
 
 static bool ask(const char *command)
 {
+    const struct gw_client_question question = {.command = command, .timeout_s = 30};
     struct gw_buf line = GW_BUF_INIT;
     struct gw_err err;
     enum gw_rc rc;
 
     gw_json_free(answer);
     answer = NULL;
-    rc = gw_client_ask(conf, command, 30, &line, &answer, &err);
+    rc = gw_client_ask(conf, &question, &line, &answer, &err);
     gw_buf_fini(&line);
     return rc == GW_OK && gw_json_get_bool(gw_json_get(answer, "ok"), false);
 }

@@ -22,10 +22,19 @@ static struct gw_watch *watch;
 static int told;
 static char last[256];
 
-static void on_change(void *arg, const char *name)
+static uint32_t names; /* of the burst */
+
+static void on_change(void *arg, const struct gw_str *paths, uint32_t count)
 {
+    size_t folder = strlen(dir) + 1;
+
     told++;
-    snprintf(last, sizeof(last), "%s", name);
+    names = count;
+    last[0] = '\0';
+    for (uint32_t i = 0; i < count; i++) {
+        assert_memory_equal(paths[i].data, dir, folder - 1);
+        snprintf(last, sizeof(last), "%s", paths[i].data + folder);
+    }
 }
 
 static int setup(void **state)
@@ -77,6 +86,7 @@ static void tells_a_burst_once(void **state)
     write_file("routes.yaml");
     quiet();
     assert_int_equal(told, 1);
+    assert_int_equal(names, 2);
     assert_string_equal(last, "routes.yaml");
     write_file("gateway.yaml");
     quiet();
@@ -122,6 +132,22 @@ static void looks_below_when_it_is_asked_to(void **state)
     write_file("below/a.lua");
     quiet();
     assert_int_equal(told, 1);
+}
+
+static void names_no_file_where_there_are_too_many(void **state)
+{
+    gw_watch_add(watch, gw_str_c(dir), false);
+    for (int i = 0; i <= GW_WATCH_FILES_MAX; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "r%d.yaml", i);
+        write_file(name);
+    }
+    quiet();
+    assert_int_equal(told, 1);
+    assert_int_equal(names, 0);
+    write_file("r1.yaml");
+    quiet();
+    assert_int_equal(names, 1);
 }
 
 static void a_folder_that_is_not_there_is_no_fault(void **state)
@@ -171,6 +197,7 @@ int main(void)
         T(sees_a_file_renamed_into_place),
         T(ignores_what_editors_leave),
         T(looks_below_when_it_is_asked_to),
+        T(names_no_file_where_there_are_too_many),
         T(a_folder_that_is_not_there_is_no_fault),
         T(systemd_is_told),
     };
