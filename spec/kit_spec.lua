@@ -87,6 +87,39 @@ describe("moongate spec", function()
     assert.matches("made_spec%.lua:1", text)
   end)
 
+  it("tells programs by --json", function()
+    local code, _, out = run_spec([[
+      describe("a", function()
+        it("passes", function() end)
+        it("fails", function() assert.equal(1, 2) end)
+        it("breaks", function() error("boom") end)
+        pending("waits")
+      end)
+    ]], "--json")
+
+    assert.equal(1, code)
+    local told = assert(gw.json.decode(out))
+    assert.same({ 1, 2, 1, 4 }, { told.passed, told.failed, told.skipped, #told.tests })
+    local by_name = {}
+    for _, test in ipairs(told.tests) do
+      by_name[test.name] = test
+    end
+    assert.equal("passed", by_name["a passes"].status)
+    assert.equal("failed", by_name["a fails"].status)
+    assert.equal(3, by_name["a fails"].line)
+    assert.matches("Expected objects to be equal", by_name["a fails"].message)
+    assert.equal("error", by_name["a breaks"].status)
+    assert.matches("boom", by_name["a breaks"].message)
+    assert.equal("skipped", by_name["a waits"].status)
+
+    code, _, out = run_spec('it("a", function() end)', "--json")
+    assert.equal(0, code)
+    assert.equal(1, gw.json.decode(out).passed)
+    code, _, out = run_spec("it(", "--json")
+    assert.equal(1, code)
+    assert.equal(1, gw.json.decode(out).failed)
+  end)
+
   it("has code 1 when a file cannot be compiled", function()
     local code, text = run_spec("it(")
 

@@ -39,7 +39,7 @@ static const struct gw_option explain_options[] = {
 
 static const struct gw_option schema_options[] = {GW_OPTION_CONF, GW_OPTION_END};
 
-static const struct gw_option spec_options[] = {GW_OPTION_END};
+static const struct gw_option spec_options[] = {GW_OPTION_JSON, GW_OPTION_END};
 
 static const struct gw_option new_options[] = {
     {"dir", 'd', "FOLDER", "the folder that plugins/ and spec/ are in; default: this one"},
