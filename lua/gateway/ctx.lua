@@ -27,8 +27,9 @@ local SET_RESPONSE_BODY = 6
 local IN_ASK = 1 + 2 + 4 + 8      -- rewrite, access, balancer
 local IN_HEADER_FILTER = 16
 local IN_ANSWER = IN_ASK + IN_HEADER_FILTER
+local IN_MESSAGE = 128
 local IN_WHOLE = 4194304          -- body_filter of a whole body
-local IN_RESPONSE = 16 + 32 + 64 + IN_WHOLE -- header_filter, body_filter, log
+local IN_RESPONSE = 16 + 32 + 64 + IN_MESSAGE + IN_WHOLE -- header_filter, body_filter, log, message
 local IN_HELD = IN_HEADER_FILTER + IN_WHOLE -- the head of the answer has not left
 
 local request_t = ffi.typeof "gw_h_request"
@@ -590,6 +591,23 @@ function methods.reroute(ctx)
   if not C.gw_ffi_reroute(i) then
     error("reroute: at most 3 times in a request", 2)
   end
+end
+
+--- In message: a Close to both sides, and no message any more.
+function methods.close(ctx, code, reason)
+  local i = alive(ctx.gw_handle_)
+  need(i, IN_MESSAGE, "close")
+  code = code == nil and 1000 or code
+  if type(code) ~= "number" or not host.is_close_code(code) then
+    error("close: 1000 to 1014 without 1004 to 1006, or 3000 to 4999 is expected as code", 2)
+  end
+  reason = value_text(reason == nil and "" or reason, "close: reason")
+  if #reason > 123 or not host.is_utf8(reason) then
+    error("close: the reason is UTF-8 of at most 123 bytes", 2)
+  end
+  rawset(ctx, "gw_close_code_", code)
+  rawset(ctx, "gw_close_reason_", reason)
+  slots[i].verdict = 3
 end
 
 local getters = {

@@ -2,6 +2,7 @@
 --- them under the one protected call that is the task's coroutine. The text is made here so that
 --- each call has a place of its own, which the compiler can specialise on its plugin.
 local ffi = require "gateway.cdef"
+local messages = require "gateway.message"
 
 local M = {}
 
@@ -173,6 +174,10 @@ end
 --- A function (slot index, first position) -> nothing; for body_filter (slot index, first and last
 --- position, chunk, last, whole) -> chunk, and the plan of the chain.
 function M.build(steps, phase)
+  if phase == "message" then
+    return messages.build(steps, { host = host, ctxs = ctxs, new_ctx = new_ctx, slots = slots,
+      wanted = wanted, guarded = guarded })
+  end
   local body = phase == "body_filter"
   local parts, plan = {}, body and build_plan(steps) or nil
   for from = 1, #steps, PART do

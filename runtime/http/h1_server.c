@@ -144,6 +144,9 @@ static void on_conn(struct gw_conn *conn, unsigned what)
         return;
     if (s->state == SV_BUSY && s->in_done)
         server_peek(s);
+    else if (s->state == SV_RAW && s->pipe.paused &&
+             (s->pipe.conn.hangup || (what & GW_CONN_WRITE) != 0)) /* a reset is told by both */
+        server_raw_hangup(s);
     else
         server_read(s);
 }

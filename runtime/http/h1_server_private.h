@@ -57,6 +57,8 @@ void server_go_idle(struct gw_h1_server *s);
 void server_read(struct gw_h1_server *s);
 /* The request is complete and yet there is news: early bytes, an end, or a reset? */
 void server_peek(struct gw_h1_server *s);
+/* A tunnel's client has gone while nobody reads: if nothing of its bytes is left, that is told. */
+void server_raw_hangup(struct gw_h1_server *s);
 /* The head, or the lack of it, deserves an answer of its own. */
 void server_head_fault(struct gw_h1_server *s, uint16_t status, const char *why);
 /* So does the rest of the body. */

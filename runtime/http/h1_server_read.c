@@ -418,6 +418,23 @@ void server_peek(struct gw_h1_server *s)
         server_eof(s);
 }
 
+void server_raw_hangup(struct gw_h1_server *s)
+{
+    char byte;
+    int error = 0;
+    socklen_t size = sizeof(error);
+    ssize_t len = recv(s->pipe.conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+    if (len < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (len > 0)
+        (void)getsockopt(s->pipe.conn.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (len < 0 || error != 0)
+        server_kill(s, GW_CLOSED, "client reset the connection");
+    else if (len == 0 && gw_buf_len(&s->pipe.in) == 0 && !s->in_done)
+        server_eof(s);
+}
+
 void server_read(struct gw_h1_server *s)
 {
     unsigned reads = 0;

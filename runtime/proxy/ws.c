@@ -584,7 +584,7 @@ void ws_ended(struct exchange *ex, enum gw_ws_side side, bool dead)
 {
     struct gw_ws_tunnel *ws = ex->ws;
     struct peer *peer = &ws->peers[side];
-    bool lost = !peer->close_came && !peer->deaf && !ws->over;
+    bool lost = !peer->close_came && !ws->over;
 
     peer->gone = true;
     /* WebSockets have no half-closed state: who ends without a Close does not listen. */

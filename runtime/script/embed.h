@@ -11,6 +11,7 @@
     X(sandbox, "sandbox")                                                                          \
     X(ctx, "ctx")                                                                                  \
     X(driver, "driver")                                                                            \
+    X(message, "message")                                                                          \
     X(cdef_lib, "cdef_lib")                                                                        \
     X(shared, "shared")                                                                            \
     X(metrics, "metrics")                                                                          \

@@ -22,6 +22,7 @@ static const char *const phase_names[GW_PHASE_COUNT] = {
     [GW_PHASE_HEADER_FILTER] = "header_filter",
     [GW_PHASE_BODY_FILTER] = "body_filter",
     [GW_PHASE_LOG] = "log",
+    [GW_PHASE_MESSAGE] = "message",
 };
 
 static const struct gw_script_source *sources(const struct gw_script_generation *g)

@@ -18,7 +18,7 @@
 struct gw_task;
 struct gw_vm;
 
-enum gw_verdict { GW_VERDICT_NONE, GW_VERDICT_ANSWERED, GW_VERDICT_REROUTE };
+enum gw_verdict { GW_VERDICT_NONE, GW_VERDICT_ANSWERED, GW_VERDICT_REROUTE, GW_VERDICT_CLOSE };
 
 struct gw_slot {
     uint32_t serial;
@@ -34,8 +34,11 @@ struct gw_slot {
     uint32_t refused;             /* we have answered for the plugin: its error is no failure */
     struct gw_exchange *exchange; /* NULL: free */
     struct gw_task *task;         /* waiting one */
-    struct gw_answer *answer;     /* made by this phase */
-    uint64_t handle;              /* index, and the serial above it: what handles of Lua hold */
+    union {
+        struct gw_answer *answer;      /* made by this phase */
+        struct gw_ws_message *message; /* GW_IN_MESSAGE: the one that is worked on */
+    };
+    uint64_t handle; /* index, and the serial above it: what handles of Lua hold */
 };
 
 struct gw_slots;

@@ -19,6 +19,7 @@
 #define GW_IN_HEADER_FILTER (1u << GW_PHASE_HEADER_FILTER)
 #define GW_IN_BODY_FILTER (1u << GW_PHASE_BODY_FILTER)
 #define GW_IN_LOG (1u << GW_PHASE_LOG)
+#define GW_IN_MESSAGE (1u << GW_PHASE_MESSAGE)
 #define GW_IN_LOAD (1u << 16) /* the file itself runs (also in the loader: no loop there) */
 #define GW_IN_INIT (1u << 17)
 #define GW_IN_STOP (1u << 18)
@@ -28,12 +29,12 @@
 #define GW_IN_BODY_WHOLE (1u << 22) /* body_filter with body = "buffered" */
 
 #define GW_IN_WAITING                                                                              \
-    (GW_IN_REWRITE | GW_IN_ACCESS | GW_IN_BALANCER | GW_IN_BODY_WHOLE | GW_IN_LOG | GW_IN_TIMER |  \
-     GW_IN_SPEC)
+    (GW_IN_REWRITE | GW_IN_ACCESS | GW_IN_BALANCER | GW_IN_BODY_WHOLE | GW_IN_LOG |                \
+     GW_IN_MESSAGE | GW_IN_TIMER | GW_IN_SPEC)
 #define GW_IN_ANSWERING (GW_IN_REWRITE | GW_IN_ACCESS | GW_IN_BALANCER | GW_IN_HEADER_FILTER)
 #define GW_IN_REQUEST                                                                              \
     (GW_IN_REWRITE | GW_IN_ACCESS | GW_IN_BALANCER | GW_IN_HEADER_FILTER | GW_IN_BODY_FILTER |     \
-     GW_IN_BODY_WHOLE | GW_IN_LOG)
+     GW_IN_BODY_WHOLE | GW_IN_LOG | GW_IN_MESSAGE)
 #define GW_IN_ANY UINT32_MAX
 
 struct gw_lib {

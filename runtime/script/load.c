@@ -137,7 +137,7 @@ static void read_text(struct reading *r)
 
 static void read_later(struct reading *r)
 {
-    fault(r, "", "certificate and message are phases that this gateway does not have yet");
+    fault(r, "", "certificate is a phase that this gateway does not have yet");
 }
 
 static const struct field {
@@ -154,7 +154,6 @@ static const struct field {
     {"title", GW_NONE, read_text},
     {"description", GW_NONE, read_text},
     {"certificate", GW_NONE, read_later},
-    {"message", GW_NONE, read_later},
     {"paths", 0, NULL},
     {"init", 0, NULL},
     {"stop", 0, NULL},
@@ -164,6 +163,7 @@ static const struct field {
     {"header_filter", 1u << GW_PHASE_HEADER_FILTER, NULL},
     {"body_filter", 1u << GW_PHASE_BODY_FILTER, NULL},
     {"log", 1u << GW_PHASE_LOG, NULL},
+    {"message", 1u << GW_PHASE_MESSAGE, NULL},
 };
 
 #define FIELDS (sizeof(fields) / sizeof(fields[0]))

@@ -64,6 +64,8 @@ static enum gw_phase_rc outcome(const struct gw_slot *slot, enum gw_task_rc rc)
     switch ((enum gw_verdict)slot->verdict) {
     case GW_VERDICT_ANSWERED:
         return GW_PHASE_ANSWERED;
+    case GW_VERDICT_CLOSE:
+        return GW_PHASE_ANSWERED;
     case GW_VERDICT_REROUTE:
         return GW_PHASE_REROUTE;
     case GW_VERDICT_NONE:
@@ -100,6 +102,33 @@ int gw_phase_push_whole(lua_State *co, const struct gw_str *body)
     return push_body(co, UINT32_MAX, body, true, true);
 }
 
+int gw_phase_push_message(lua_State *co, const struct gw_ws_message *message)
+{
+    lua_pushlstring(co, message->data.data != NULL ? message->data.data : "", message->data.len);
+    lua_pushboolean(co, message->text);
+    lua_pushboolean(co, message->from_upstream);
+    return 3;
+}
+
+void gw_phase_take_message(lua_State *co, const struct gw_slot *slot, struct gw_ws_message *message)
+{
+    struct gw_str data;
+
+    if (slot->verdict == GW_VERDICT_CLOSE) {
+        message->close_code = (uint16_t)lua_tointeger(co, 3);
+        data.data = lua_tolstring(co, 4, &data.len);
+        gw_buf_add_str(&message->out, data);
+        message->close_reason = gw_buf_str(&message->out);
+        return;
+    }
+    data.data = lua_tolstring(co, 1, &data.len);
+    message->dropped = data.data == NULL; /* false */
+    message->text = lua_toboolean(co, 2);
+    message->changed = data.data != NULL && !gw_str_eq(data, message->data);
+    if (message->changed)
+        gw_buf_add_str(&message->out, data);
+}
+
 /* Ends a task that waits no more. What body_filter has made of the body is on its stack. */
 static enum gw_phase_rc leave(struct gw_slot *slot, struct gw_task *task, enum gw_task_rc rc)
 {
@@ -110,22 +139,32 @@ static enum gw_phase_rc leave(struct gw_slot *slot, struct gw_task *task, enum g
         body.data = lua_tolstring(gw_task_thread(task), 1, &body.len);
         gw_exchange_set_response_body(slot->exchange, body);
     }
+    if (slot->in == GW_IN_MESSAGE) {
+        if (result == GW_PHASE_NEXT || result == GW_PHASE_ANSWERED)
+            gw_phase_take_message(gw_task_thread(task), slot, slot->message);
+    }
     gw_task_end(task);
     return result;
 }
 
-static enum gw_phase_rc enter_body(struct gw_vm *vm, struct gw_slot *slot,
+/* For drivers that get more than slot and position, and return something. */
+static enum gw_phase_rc enter_with(struct gw_vm *vm, struct gw_slot *slot,
                                    const struct gw_task_entry *entry, const struct gw_str *body)
 {
     struct gw_task *task = gw_task_new(vm, entry->in, NULL, entry->done, entry->arg);
     lua_State *co = gw_task_thread(task);
     enum gw_task_rc rc;
+    int args = 2;
 
     gw_task_set_slot(task, entry->slot);
     lua_rawgeti(co, LUA_REGISTRYINDEX, entry->driver);
     lua_pushinteger(co, (lua_Integer)entry->slot);
     lua_pushinteger(co, (lua_Integer)entry->position);
-    rc = gw_task_resume(task, 2 + gw_phase_push_whole(co, body));
+    if (body != NULL)
+        args += gw_phase_push_whole(co, body);
+    else if (entry->position == 1) /* else the driver goes on with what it has */
+        args += gw_phase_push_message(co, slot->message);
+    rc = gw_task_resume(task, args);
     if (rc == GW_TASK_WAITS) {
         slot->task = task;
         return GW_PHASE_WAIT;
@@ -145,8 +184,8 @@ static enum gw_phase_rc enter(struct gw_vm *vm, struct gw_slot *slot, int driver
                                   .arg = slot->exchange};
     enum gw_task_rc rc;
 
-    if (body != NULL)
-        return enter_body(vm, slot, &entry, body);
+    if (body != NULL || slot->in == GW_IN_MESSAGE)
+        return enter_with(vm, slot, &entry, body);
     rc = gw_task_enter(vm, &entry, &slot->task);
     return rc == GW_TASK_WAITS ? GW_PHASE_WAIT : outcome(slot, rc);
 }
@@ -293,6 +332,25 @@ static enum gw_phase_rc body_whole(void *self, struct gw_exchange *x, struct gw_
     return enter(script->vm, slot, driver_of(x, GW_PHASE_BODY_FILTER), slot->whole_from, &body);
 }
 
+static enum gw_phase_rc message(void *self, struct gw_exchange *x, struct gw_ws_message *message)
+{
+    struct gw_script *script = self;
+    struct gw_slot *slot;
+    int driver = driver_of(x, GW_PHASE_MESSAGE);
+
+    if (driver == LUA_NOREF)
+        return GW_PHASE_NEXT;
+    slot = slot_of(script->vm, x);
+    if (slot == NULL)
+        return GW_PHASE_FAILED;
+    assert(slot->task == NULL);
+    slot->in = GW_IN_MESSAGE;
+    slot->verdict = GW_VERDICT_NONE;
+    slot->refused = 0;
+    slot->message = message;
+    return enter(script->vm, slot, driver, 1, NULL);
+}
+
 static void cancel(void *self, struct gw_exchange *x)
 {
     struct gw_slot *slot = x->script;
@@ -332,6 +390,7 @@ void gw_phase_hooks(struct gw_script *script)
         .body_begin = body_begin,
         .body_filter = body_filter,
         .body_whole = body_whole,
+        .message = message,
         .cancel = cancel,
         .finish = finish,
     };

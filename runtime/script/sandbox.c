@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "http/ws.h"
 #include "proxy/proxy.h"
 #include "script/vm_private.h"
 
@@ -190,6 +191,26 @@ static int host_too_large(lua_State *L)
     return 0;
 }
 
+/* host.is_utf8(text), host.is_close_code(number) */
+static int host_is_utf8(lua_State *L)
+{
+    struct gw_utf8 utf8 = {0};
+    struct gw_str text;
+
+    text.data = luaL_checklstring(L, 1, &text.len);
+    lua_pushboolean(L, gw_utf8_feed(&utf8, text) && gw_utf8_complete(&utf8));
+    return 1;
+}
+
+static int host_is_close_code(lua_State *L)
+{
+    lua_Number code = luaL_checknumber(L, 1);
+
+    lua_pushboolean(L, code >= 1000 && code < 5000 && code == (uint16_t)code &&
+                           gw_ws_code_valid((uint16_t)code));
+    return 1;
+}
+
 static const luaL_Reg host_functions[] = {
     {"print", host_print},
     {"load", host_load},
@@ -198,6 +219,8 @@ static const luaL_Reg host_functions[] = {
     {"wrong_phase", host_wrong_phase},
     {"read_body", host_read_body},
     {"too_large", host_too_large},
+    {"is_utf8", host_is_utf8},
+    {"is_close_code", host_is_close_code},
     {NULL, NULL},
 };
 

@@ -40,4 +40,10 @@ void gw_phase_hooks(struct gw_script *script);
 /* What the driver of body_filter gets behind slot and position for a whole body. [-0, +n] */
 int gw_phase_push_whole(lua_State *co, const struct gw_str *body);
 
+/* What the driver of message gets behind slot and position [-0, +n], and what it has left on the
+ * stack of a task that is done. */
+int gw_phase_push_message(lua_State *co, const struct gw_ws_message *message);
+void gw_phase_take_message(lua_State *co, const struct gw_slot *slot,
+                           struct gw_ws_message *message);
+
 #endif

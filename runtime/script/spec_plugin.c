@@ -51,6 +51,7 @@ struct made_exchange {
     bool last, changed;
     bool begun; /* pieces of a body have come */
     bool pending;
+    struct gw_ws_message message;
 };
 
 static struct gw_script *script_of(lua_State *L)
@@ -461,8 +462,31 @@ static int spec_exchange(lua_State *L)
 
 /* ---- phases ---- */
 
-static const char *const phase_names[] = {"rewrite_global", "rewrite",     "access", "balancer",
-                                          "header_filter",  "body_filter", "log",    NULL};
+static const char *const phase_names[] = {
+    "rewrite_global", "rewrite", "access",  "balancer", "header_filter",
+    "body_filter",    "log",     "message", NULL};
+
+/* What a chain made of a message: data or false, is text; or nil, nil, code, reason. */
+static int push_message(lua_State *L, struct gw_ws_message *message)
+{
+    struct gw_str data = message->changed ? gw_buf_str(&message->out) : message->data;
+
+    if (message->close_code != 0) {
+        lua_pushnil(L);
+        lua_pushnil(L);
+        lua_pushinteger(L, message->close_code);
+        lua_pushlstring(L, message->close_reason.data, message->close_reason.len);
+        gw_buf_fini(&message->out);
+        return 4;
+    }
+    if (message->dropped)
+        lua_pushboolean(L, 0);
+    else
+        lua_pushlstring(L, data.data != NULL ? data.data : "", data.len);
+    lua_pushboolean(L, message->text);
+    gw_buf_fini(&message->out);
+    return 2;
+}
 
 static int push_result(lua_State *L, void *arg)
 {
@@ -474,6 +498,8 @@ static int push_result(lua_State *L, void *arg)
     else if (e->phase == GW_PHASE_BODY_FILTER && e->changed)
         lua_pushlstring(L, gw_buf_len(&e->out) > 0 ? e->out.data + e->out.from : "",
                         gw_buf_len(&e->out));
+    else if (e->phase == GW_PHASE_MESSAGE)
+        return 1 + push_message(L, &e->message);
     else
         lua_pushnil(L);
     return 2;
@@ -486,6 +512,7 @@ static void tell(struct made_exchange *e, bool good)
     e->result = !good                                  ? "failed"
                 : slot->verdict == GW_VERDICT_ANSWERED ? "answered"
                 : slot->verdict == GW_VERDICT_REROUTE  ? "reroute"
+                : slot->verdict == GW_VERDICT_CLOSE    ? "close"
                                                        : "next";
     /* Between two phases the spec may look at everything, and change it. */
     slot->in = GW_IN_REQUEST;
@@ -500,6 +527,8 @@ static void phase_over(struct made_exchange *e, struct gw_task *task, enum gw_ta
         body.data = lua_tolstring(gw_task_thread(task), 1, &body.len);
         gw_buf_add_str(&e->out, body);
     }
+    if (rc == GW_TASK_DONE && e->phase == GW_PHASE_MESSAGE)
+        gw_phase_take_message(gw_task_thread(task), e->x->script, &e->message);
     gw_task_end(task);
     tell(e, rc == GW_TASK_DONE);
 }
@@ -532,6 +561,8 @@ static void enter(struct made_exchange *e, uint32_t in, uint32_t position,
     lua_pushinteger(co, (lua_Integer)position);
     if (body != NULL)
         args += gw_phase_push_whole(co, body);
+    else if (e->phase == GW_PHASE_MESSAGE)
+        args += gw_phase_push_message(co, &e->message);
     rc = gw_task_resume(task, args);
     if (rc == GW_TASK_WAITS)
         slot->task = e->task = task;
@@ -612,6 +643,8 @@ static void phase_cancel(struct gw_wait *wait)
 }
 
 /* exchange:run(conf, phase, chunk, last) -> "next" | "answered" | "reroute", new chunk | nil
+ *   (for message: data, is text, from the upstream -> "next", data | false, is text
+ *   | "close", nil, nil, code, reason)
  *   | "failed", message | nothing: the plugin has no code for this phase. Waits. */
 static int exchange_run(lua_State *L)
 {
@@ -635,6 +668,8 @@ static int exchange_run(lua_State *L)
         return 0;
     e->phase = phase;
     e->in = gw_arena_dup(&e->x->arena, e->in);
+    e->message = (struct gw_ws_message){
+        .data = e->in, .text = e->last, .from_upstream = lua_toboolean(L, 6)};
     e->pending = true;
     gw_later(made->loop, &e->later);
     return gw_task_wait(L, &e->wait, phase_cancel);

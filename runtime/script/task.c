@@ -564,6 +564,7 @@ static const struct {
     {GW_IN_HEADER_FILTER, "header_filter"},
     {GW_IN_BODY_FILTER, "body_filter"},
     {GW_IN_LOG, "log"},
+    {GW_IN_MESSAGE, "message"},
     {GW_IN_BODY_WHOLE, "buffered body_filter"},
     {GW_IN_LOAD, "load"},
     {GW_IN_INIT, "init"},

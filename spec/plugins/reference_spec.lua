@@ -4,7 +4,8 @@ local kit = require("gateway.spec")
 
 local FILE = "docs/plugins-reference.md"
 
-local PHASES = { "init", "stop", "rewrite", "access", "balancer", "header_filter", "body_filter", "log" }
+local PHASES = { "init", "stop", "rewrite", "access", "balancer", "header_filter", "body_filter", "log",
+  "message" }
 
 local function read(path)
   local file = assert(io.open(path, "rb"))

@@ -150,16 +150,16 @@ local function answer_of(exchange)
   return answer
 end
 
-local function run(self, phase, ctx, chunk, last)
+local function run(self, phase, ctx, chunk, last, ...)
   local exchange = exchange_of(ctx)
-  local result, more = exchange:run(self.conf, phase, chunk, last)
+  local result, more, text, code, reason = exchange:run(self.conf, phase, chunk, last, ...)
   if not result then
     wait.fail(("plugin %s has no %s"):format(self.name, phase))
   end
   if result == "failed" then
     wait.fail(more)
   end
-  return result, more, exchange
+  return result, more, exchange, text, code, reason
 end
 
 for _, phase in ipairs(PHASES) do
@@ -181,6 +181,17 @@ end
 function plugin:body_filter(ctx, chunk, last)
   local _, changed = run(self, "body_filter", ctx, chunk, last)
   return changed or chunk
+end
+
+--- One message { data, type = "text" | "binary", from = "client" | "upstream" }. Returns what goes on
+--- and its type; false: nothing does; nil, code, reason: the WebSocket is closed.
+function plugin:message(ctx, msg)
+  local result, data, _, text, code, reason = run(self, "message", ctx, msg.data,
+    msg.type ~= "binary", msg.from == "upstream")
+  if result == "close" then
+    return nil, code, reason
+  end
+  return data, data and (text and "text" or "binary") or nil
 end
 
 local function yaml(value)

@@ -45,7 +45,7 @@ static void faulty_plugins_are_reported(void **state)
     expect_fault("return { name = 'key-auth', body = 'whole' }", "buffered");
     expect_fault("return { name = 'key-auth', paths = 1, rewrite = print }", "paths: a function");
     expect_fault("return { name = 'key-auth', paths = function() end }", "with rewrite");
-    expect_fault("return { name = 'key-auth', message = function() end }", "does not have yet");
+    expect_fault("return { name = 'key-auth', certificate = function() end }", "does not have yet");
     expect_fault("return { name = 'key-auth', identity_headers = { 'a b' } }", "header names");
     expect_fault("return { name = 'key-auth', schema = { type = 'object', oneOf = {} } }", "oneOf");
     expect_fault("return { name = 'key-auth', schema = { x = print } }", "schema");
