@@ -453,7 +453,7 @@ enum gw_rc gw_file_parse(struct gw_files *files, uint32_t index, struct gw_str t
                         "the file must hold a map of keys, not %s", gw_node_what(*root));
         return GW_INVALID;
     }
-    if (*root != NULL && memmem(text.data, text.len, "${", 2) != NULL)
+    if (*root != NULL && memchr(text.data, '$', text.len) != NULL)
         gw_env_expand(&files->env, *root);
     for (const struct gw_node *n = gw_node_first(*root); n != NULL; n = n->next)
         plain &= gw_str_eq(n->key, GW_STR("routes")) || gw_str_eq(n->key, GW_STR("upstreams"));

@@ -356,9 +356,8 @@ static void check_use(struct gw_reader *r, const struct gw_node *node, uint64_t 
     } uses[] = {{"strip", true},      {"rewrite", true},  {"host", false},
                 {"buffering", false}, {"timeout", false}, {"retries", false}};
 
-    for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++) {
-        if (!has(given, uses[i].key) || has(given, "upstream") ||
-            (uses[i].files && route->kind == GW_ROUTE_FILES))
+    for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]) && !has(given, "upstream"); i++) {
+        if (!has(given, uses[i].key) || (uses[i].files && route->kind == GW_ROUTE_FILES))
             continue;
         (void)gw_fault(r, node, "%s: does nothing without %s", uses[i].key,
                        uses[i].files ? "upstream: or files:" : "upstream:");

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "conf/include.h"
 
@@ -73,12 +74,17 @@ void gw_item_leave(struct gw_reader *r, struct gw_item_step *step)
         gw_leave(r);
 }
 
-static uint32_t row_of(const struct gw_section *section, struct gw_str key)
+/* Keys mostly stand in the order of the rows, so the search begins behind the last one. */
+static uint32_t row_of(const struct gw_section *section, struct gw_str key, uint32_t from)
 {
-    for (uint32_t i = 0; i < section->count; i++) {
-        const char *name = section->rows[i].key;
+    for (uint32_t n = 0, i = from; n < section->count; n++, i++) {
+        const char *name;
 
-        if (name[0] == (key.len > 0 ? key.data[0] : '\0') && gw_str_eq(gw_str_c(name), key))
+        if (i >= section->count)
+            i = 0;
+        name = section->rows[i].key;
+        if (key.len > 0 && name[0] == key.data[0] && strncmp(name, key.data, key.len) == 0 &&
+            name[key.len] == '\0')
             return i;
     }
     return GW_NONE;
@@ -133,6 +139,7 @@ uint64_t gw_section_read(struct gw_reader *r, const struct gw_section *section,
 {
     struct gw_node *found[64] = {NULL};
     uint64_t given = 0;
+    uint32_t next = 0;
 
     assert(section->count <= 64);
     if (node->kind != GW_NODE_MAP && !gw_node_is_null(node)) {
@@ -140,8 +147,9 @@ uint64_t gw_section_read(struct gw_reader *r, const struct gw_section *section,
         return 0;
     }
     for (struct gw_node *n = gw_node_first(node); n != NULL; n = n->next) {
-        uint32_t i = row_of(section, n->key);
+        uint32_t i = row_of(section, n->key, next);
 
+        next = i + 1; /* behind GW_NONE: the first */
         if (i == GW_NONE)
             fault_unknown(r, section, n, scope);
         else if (!in_scope(&section->rows[i], scope))
@@ -195,7 +203,7 @@ void gw_section_defaults(struct gw_reader *r, const struct gw_section *section, 
 
 bool gw_section_has(const struct gw_section *section, uint64_t given, const char *key)
 {
-    uint32_t i = row_of(section, gw_str_c(key));
+    uint32_t i = row_of(section, gw_str_c(key), 0);
 
     assert(i != GW_NONE);
     return (given >> i & 1) != 0;

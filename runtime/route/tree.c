@@ -94,6 +94,12 @@ static void sort_by_way(struct gw_route_item *items, struct gw_route_item *spare
 {
     uint32_t next[WAYS];
 
+    if (todo->to - todo->from == 1) { /* most nodes: nothing to sort, and no table to clear */
+        ways->low = ways->high = way_of(&items[todo->from], at);
+        ways->start[ways->low] = todo->from;
+        ways->start[ways->low + 1] = todo->to;
+        return;
+    }
     memset(ways->start, 0, sizeof(ways->start));
     ways->low = WAYS;
     ways->high = 0;
