@@ -12,6 +12,7 @@ local DOORS = {
   { "^openssl/", "runtime/base/crypto.c", "runtime/net/tls" },
   { "^pcre2", "runtime/base/regex.c" },
   { "^zlib", "runtime/proxy/decode.c" },
+  { "^nghttp2/", "runtime/http/h2.c" },
   { "^http_parser", "runtime/http/head.c" },
   { "^yaml", "runtime/conf/yaml.c" },
   { "^jansson", "runtime/base/json.c" },

@@ -24,4 +24,32 @@
  */
 #define GW_WORKERS_MAX 48
 
+/* HTTP/2. A head may unpack to so many times header_size_max before the connection ends: what
+ * is above the limit itself is read (HPACK needs it), dropped, and answered with 431. */
+#define GW_H2_HEAD_FACTOR_MAX 4
+
+/* Streams of one connection that are open at once; what a peer may send on one of them and on
+ * all of them before somebody takes it. */
+#define GW_H2_STREAMS_MAX 128
+#define GW_H2_STREAM_WINDOW 65535
+#define GW_H2_CONN_WINDOW (1024 * 1024)
+
+/* Frames that cost their sender nothing, in one second of one connection: SETTINGS, PING,
+ * PRIORITY and empty DATA; resets of streams; WINDOW_UPDATE beyond four for each DATA of ours. */
+#define GW_H2_CONTROL_FRAMES_MAX 1000
+#define GW_H2_RESETS_MAX 200
+#define GW_H2_WINDOW_UPDATES_MAX 1000
+#define GW_H2_CONTINUATIONS_MAX 16 /* of one head */
+#define GW_H2_ACKS_MAX 200         /* that wait to be sent */
+
+/* What a peer has to take of a stream within send_timeout: a window of a few bytes is no sign of
+ * life. */
+#define GW_H2_TAKEN_BYTES_MIN 1024
+
+/* Between the first GOAWAY and the second, unless the client answers earlier. */
+#define GW_H2_GOAWAY_GRACE_MS 1000
+
+/* One flush writes at most so much before the socket is asked. */
+#define GW_H2_FLUSH_BYTES (256 * 1024)
+
 #endif

@@ -80,6 +80,7 @@ struct gw_conf_listener {
     struct gw_ref address_text; /* as in the conf */
     uint32_t backlog;
     uint8_t proxy_protocol;
+    uint8_t http2;
     struct gw_conf_limits limits;
 };
 

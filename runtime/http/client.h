@@ -24,6 +24,7 @@ struct gw_client_limits {
     uint32_t buffer_bytes_max;
     uint32_t half_close_timeout_ms;
     bool proxy_protocol;
+    bool http2;    /* with prior knowledge, in the clear */
     uint32_t refs; /* owned by the user */
 };
 

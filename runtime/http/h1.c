@@ -15,6 +15,7 @@ enum gw_rc gw_h1_new(struct gw_loop *loop, struct gw_h1 **out)
     if (h1 == NULL)
         return GW_NOMEM;
     h1->loop = loop;
+    gw_list_init(&h1->dirty);
     *out = h1;
     return GW_OK;
 }
@@ -24,6 +25,7 @@ void gw_h1_free(struct gw_h1 *h1)
     if (h1 == NULL)
         return;
     gw_buf_fini(&h1->text);
+    gw_buf_fini(&h1->frames);
     free(h1);
 }
 
@@ -75,6 +77,8 @@ enum gw_rc gw_h1_trailers(struct gw_str lines, const struct gw_head_limits *limi
     return gw_head_parse_trailers(copy, limits, *out, why);
 }
 
+static void flush_owner(struct gw_h1 *h1);
+
 void gw_h1_out_begin(struct gw_pipe *pipe)
 {
     struct gw_h1 *h1 = pipe->h1;
@@ -82,7 +86,7 @@ void gw_h1_out_begin(struct gw_pipe *pipe)
     if (h1->owner == pipe)
         return;
     if (h1->owner != NULL)
-        gw_h1_out_flush(h1);
+        flush_owner(h1);
     h1->owner = pipe;
     h1->count = 0;
     gw_buf_clear(&h1->text);
@@ -108,7 +112,7 @@ static void make_room(struct gw_pipe *pipe, unsigned parts)
     gw_h1_out_begin(pipe);
     if (h1->count + parts <= GW_H1_PARTS_MAX)
         return;
-    gw_h1_out_flush(h1);
+    flush_owner(h1);
     gw_h1_out_begin(pipe);
 }
 
@@ -232,7 +236,7 @@ static void keep_rest(struct gw_h1 *h1, struct gw_pipe *pipe, size_t sent)
     }
 }
 
-void gw_h1_out_flush(struct gw_h1 *h1)
+static void flush_owner(struct gw_h1 *h1)
 {
     struct gw_pipe *pipe = h1->owner;
     struct iovec iov[GW_H1_PARTS_MAX];
@@ -240,8 +244,6 @@ void gw_h1_out_flush(struct gw_h1 *h1)
     enum gw_rc rc = GW_OK;
     bool waits;
 
-    if (pipe == NULL)
-        return;
     h1->owner = NULL;
     if (pipe->closed || pipe->write_dead)
         return;
@@ -273,6 +275,14 @@ void gw_h1_out_flush(struct gw_h1 *h1)
         pipe->blocked = true;
         pipe->side->blocked(pipe);
     }
+}
+
+void gw_h1_out_flush(struct gw_h1 *h1)
+{
+    if (h1->owner != NULL)
+        flush_owner(h1);
+    if (!gw_list_empty(&h1->dirty))
+        gw_h2_flush_all(h1);
 }
 
 enum gw_rc gw_h1_out_resume(struct gw_pipe *pipe)

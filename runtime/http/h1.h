@@ -70,6 +70,7 @@ struct gw_h1_server {
     bool expects : 1;
     bool refused : 1;
     bool half_closed : 1;
+    bool moved : 1;       /* the connection is another struct's */
     bool yields : 1;      /* send_file goes on in the next turn */
     bool awaits_room : 1; /* send_file found the socket full */
 };

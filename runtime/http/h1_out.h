@@ -26,6 +26,8 @@ struct gw_h1 {
     struct gw_buf text;
     struct gw_h1_part parts[GW_H1_PARTS_MAX];
     unsigned count;
+    struct gw_list dirty; /* struct gw_h2_conn: HTTP/2 connections that have something to flush */
+    struct gw_buf frames; /* what one of them writes, for the length of a flush */
     uint64_t date_s;
     char date[GW_HTTP_DATE_LEN + 1];
 };
@@ -86,7 +88,9 @@ void gw_h1_out_number(struct gw_pipe *pipe, struct gw_str before, uint64_t numbe
 void gw_h1_out_data(struct gw_pipe *pipe, struct gw_str data); /* lent until the flush */
 void gw_h1_out_body(struct gw_pipe *pipe, struct gw_str piece);
 void gw_h1_out_end(struct gw_pipe *pipe, const struct gw_fields *trailers);
+/* And whatever HTTP/2 connections of the worker have to send. */
 void gw_h1_out_flush(struct gw_h1 *h1);
+void gw_h2_flush_all(struct gw_h1 *h1); /* h2.c */
 /* The socket has room again: sends from pipe->out. GW_OK: all gone; GW_AGAIN; GW_CLOSED. */
 enum gw_rc gw_h1_out_resume(struct gw_pipe *pipe);
 

@@ -175,7 +175,8 @@ static void on_later(struct gw_later *later)
     struct gw_h1_server *s = GW_CONTAINER(later, struct gw_h1_server, pipe.later);
 
     if (s->state == SV_CLOSED) {
-        s->client.user->on_freed(&s->client);
+        if (!s->moved)
+            s->client.user->on_freed(&s->client);
         free(s);
         return;
     }
@@ -191,6 +192,12 @@ static void on_later(struct gw_later *later)
         return;
     }
     server_read(s);
+}
+
+void server_moved(struct gw_h1_server *s)
+{
+    s->moved = true;
+    server_close(s, false);
 }
 
 /* ---- what its user may do with it ---- */
@@ -285,6 +292,7 @@ void server_close(struct gw_h1_server *s, bool hard)
     gw_buf_fini(&s->pipe.out);
     gw_h1_chunked_free(s->chunk);
     s->chunk = NULL;
-    s->client.user->on_closed(&s->client);
+    if (!s->moved)
+        s->client.user->on_closed(&s->client);
     gw_later(h1->loop, &s->pipe.later);
 }

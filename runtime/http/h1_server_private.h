@@ -47,6 +47,8 @@ static inline void server_set_timer(struct gw_h1_server *s, uint32_t after_ms)
 void server_kill(struct gw_h1_server *s, enum gw_rc rc, const char *why);
 /* Frees all but the struct, which goes at the end of the turn. */
 void server_close(struct gw_h1_server *s, bool hard);
+/* Its connection went on as another struct: frees all, tells nobody. */
+void server_moved(struct gw_h1_server *s);
 /* We have ended our side; what still comes is read and dropped, for a while. */
 void server_linger(struct gw_h1_server *s);
 /* Ready for the next request. */

@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "http/h1_server_private.h"
+#include "http/h2.h"
 #include "http/proxy_protocol.h"
 
 /* ---- the head ---- */
@@ -56,6 +57,15 @@ void server_head_fault(struct gw_h1_server *s, uint16_t status, const char *why)
     s->client.user->on_request(&s->client, s->request, status != 0 ? status : 400, why);
 }
 
+/* The first bytes of a connection: is it HTTP/2? What may yet become its preface waits. */
+static bool begins_http2(const struct gw_h1_server *s, struct gw_str data)
+{
+    size_t len = data.len < GW_H2_PREFACE_LEN ? data.len : GW_H2_PREFACE_LEN;
+
+    return s->client.limits->http2 && s->client.requests == 0 &&
+           memcmp(data.data, GW_H2_PREFACE, len) == 0;
+}
+
 static size_t consume_head(struct gw_h1_server *s, struct gw_str data)
 {
     size_t seen = s->seen, len = 0;
@@ -64,7 +74,11 @@ static size_t consume_head(struct gw_h1_server *s, struct gw_str data)
     enum gw_rc rc = gw_head_find(data, &s->client.limits->head, &seen, &len, &status);
     char *copy;
 
-    if (rc == GW_AGAIN) {
+    if (begins_http2(s, data) && data.len >= GW_H2_PREFACE_LEN) {
+        gw_h2_server_take(s, data);
+        return data.len;
+    }
+    if (rc == GW_AGAIN || begins_http2(s, data)) {
         s->seen = (uint32_t)seen;
         if (s->state == SV_IDLE) {
             s->state = SV_HEAD;

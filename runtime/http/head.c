@@ -662,7 +662,7 @@ enum gw_rc gw_head_parse_request(struct gw_str data, const struct gw_head_limits
     struct opinion opinion;
     struct walk walk = {.at = data.data, .end = data.data + data.len, .opinion = &opinion};
 
-    *out = (struct gw_request){.length = 0};
+    *out = (struct gw_request){.major = 1};
     *head = (struct gw_head){.framing = GW_FRAMING_NONE};
     gw_fields_init(&out->fields, arena);
     if (parse_request(&walk, data, limits, arena, out, head))

@@ -207,6 +207,23 @@ void gw_conn_plain(struct gw_conn *conn)
     conn->readable = conn->writable = true;
 }
 
+enum gw_rc gw_conn_move(struct gw_conn *from, struct gw_conn *to, gw_conn_fn fn)
+{
+    struct gw_loop *loop = from->io.loop;
+    enum gw_rc rc;
+
+    gw_io_close(&from->io);
+    *to = *from;
+    to->fn = fn;
+    from->fd = -1;
+    rc = gw_io_open(&to->io, loop, to->fd, on_io);
+    if (rc != GW_OK) {
+        to->ops->close(to, true);
+        to->fd = -1;
+    }
+    return rc;
+}
+
 static void conn_close(struct gw_conn *conn, bool hard)
 {
     if (conn->fd < 0)

@@ -76,6 +76,10 @@ static inline enum gw_rc gw_conn_writev(struct gw_conn *conn, const struct iovec
     return conn->ops->writev(conn, iov, count, sent);
 }
 
+/* The connection goes on in another struct, and tells `fn`; `from` is closed then. What is there
+ * to read or may be written is told anew. Of use on GW_OK alone; else both are closed. */
+GW_MUST_CHECK enum gw_rc gw_conn_move(struct gw_conn *from, struct gw_conn *to, gw_conn_fn fn);
+
 /* Also closes the descriptor; no callback comes after it. Idempotent. */
 void gw_conn_close(struct gw_conn *conn);
 /* Closes so that the peer gets RST instead of FIN. */

@@ -227,6 +227,7 @@ static void listener_apply(struct listener *listener, const struct gw_conf *conf
         .buffer_bytes_max = from->buffer_bytes_max,
         .half_close_timeout_ms = from->half_close_timeout_ms,
         .proxy_protocol = row->proxy_protocol != GW_PROXY_PROTOCOL_OFF,
+        .http2 = row->http2,
         .refs = 1,
     };
     limits_unref(listener->limits);
@@ -668,6 +669,7 @@ void gw_proxy_free(struct gw_proxy *proxy)
         free(proxy->slots[i]);
     }
     free(proxy->slots);
+    free(proxy->piece);
     gw_upstream_set_free(proxy->upstreams);
     gw_h1_free(proxy->h1);
     if (proxy->reserve_fd >= 0)

@@ -33,6 +33,7 @@ struct gw_proxy {
     void *on_free_arg;
     struct gw_upstream_set *upstreams;
     struct gw_threads *threads; /* made at first use */
+    char *piece;                /* of a file, for a send: made at first use */
     struct gw_generation *current;
     struct gw_list generations;
     struct gw_list listeners;

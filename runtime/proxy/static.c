@@ -1,10 +1,12 @@
 /* files: routes. What is in memory is sent at once; what would wait for a disk is opened and
  * read ahead on a helper thread. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 #include "proxy/exchange_private.h"
 
+#define PIECE_BYTES 65536
 #define AT_ONCE (1024 * 1024) /* of one file and turn, then the others */
 
 static void planned(struct exchange *ex)
@@ -114,15 +116,19 @@ static void on_warm(void *arg, enum gw_rc rc)
  * client must take what it was given first. */
 static enum gw_rc send_piece(struct exchange *ex, size_t *sent)
 {
+    struct gw_proxy *proxy = ex->proxy;
     enum gw_rc rc;
 
+    /* Not the loop's buffer: what is being read from it may hold more requests. */
+    if (proxy->piece == NULL && (proxy->piece = malloc(PIECE_BYTES)) == NULL)
+        abort();
     gw_h1_flush_all(ex->proxy->h1);
     if (ex->incoming.stream == NULL || ex->incoming.stream->ops->blocked(ex->incoming.stream))
         return GW_AGAIN;
-    rc = gw_files_body_read(&ex->file, gw_loop_buffer(ex->proxy->loop), 65536, sent);
+    rc = gw_files_body_read(&ex->file, proxy->piece, PIECE_BYTES, sent);
     if (rc != GW_OK)
         return rc;
-    if (!filter_piece(ex, gw_str(gw_loop_buffer(ex->proxy->loop), *sent)))
+    if (!filter_piece(ex, gw_str(proxy->piece, *sent)))
         return GW_CANCELLED;
     gw_h1_flush_all(ex->proxy->h1);
     return GW_OK;
