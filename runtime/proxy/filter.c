@@ -313,10 +313,12 @@ static void run_whole(struct exchange *ex)
 
     ex->has_own_body = false; /* from here on: the one that body_filter gives */
     rc = hooks->body_whole(hooks->self, &ex->pub, gw_buf_str(&ex->held_body));
-    if (rc == GW_PHASE_WAIT)
-        ex->waiting_phase = GW_PHASE_BODY_FILTER;
-    else
+    if (rc != GW_PHASE_WAIT) {
         whole_done(ex, rc);
+        return;
+    }
+    ex->waiting_phase = GW_PHASE_BODY_FILTER;
+    gw_buf_fini(&ex->held_body); /* Lua has it; there may be many who wait */
 }
 
 void filter_resume(struct exchange *ex, enum gw_phase_rc rc)

@@ -70,8 +70,9 @@ struct gw_hooks {
                                     bool last, struct gw_buf *out, bool *changed);
 
     /* GW_BODY_WHOLE: the whole body, once, behind its last piece and before the head has left.
-     * gw_exchange_set_response_body() was called when it is another now. May wait: then
-     * gw_exchange_resume() will be called. NEXT, WAIT or FAILED. */
+     * gw_exchange_set_response_body() was called when it is another now, and always behind a
+     * wait (`in` is good until return). NEXT, WAIT (gw_exchange_resume() will be called) or
+     * FAILED. */
     enum gw_phase_rc (*body_whole)(void *self, struct gw_exchange *exchange, struct gw_str in);
 
     /* GW_PHASE_MESSAGE; the message stays until the phase is over. One at a time for each
