@@ -47,14 +47,23 @@ static void skip_spaces(struct scan *s)
         s->at++;
 }
 
+static unsigned char unknown(unsigned char c)
+{
+    return (unsigned char)((c != '\n') & ((c < ' ') | (c > '~')));
+}
+
+#define RUN_BYTES 32 /* of a fixed length, so that compilers take them at once */
+
 static bool only_known_bytes(struct gw_str text)
 {
-    unsigned wrong = 0;
+    const unsigned char *at = (const unsigned char *)text.data, *end = at + text.len;
+    unsigned char wrong = 0;
 
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.data[i];
-        wrong |= (c != '\n') & ((c < ' ') | (c > '~'));
-    }
+    for (; end - at >= RUN_BYTES; at += RUN_BYTES)
+        for (size_t i = 0; i < RUN_BYTES; i++)
+            wrong |= unknown(at[i]);
+    for (; at < end; at++)
+        wrong |= unknown(*at);
     return wrong == 0;
 }
 
@@ -115,14 +124,31 @@ static bool begins_plain(const struct scan *s)
     return strchr(" ?:,[]{}#&*!|>'\"%@`", *s->at) == NULL;
 }
 
+/* Bytes that a plain scalar may end with, or must not hold. */
+static const bool stops[256] = {
+    ['\n'] = true, [':'] = true, ['#'] = true, [','] = true, ['['] = true,
+    [']'] = true,  ['{'] = true, ['}'] = true, ['?'] = true};
+
+static const char *next_stop(const char *at, const char *end)
+{
+    while (at < end && !stops[(unsigned char)*at])
+        at++;
+    return at;
+}
+
 static bool read_plain(struct scan *s, bool flow, struct gw_str *out)
 {
     const char *from = s->at, *end;
 
     if (!begins_plain(s))
         return false;
-    for (; !ends(s, s->at); s->at++) {
-        char c = *s->at;
+    for (;; s->at++) {
+        char c;
+
+        s->at = next_stop(s->at, s->end);
+        if (ends(s, s->at))
+            break;
+        c = *s->at;
         if (c == ':') {
             if (blank(s, s->at + 1))
                 break;
@@ -131,11 +157,10 @@ static bool read_plain(struct scan *s, bool flow, struct gw_str *out)
         } else if (c == '#') {
             if (s->at[-1] == ' ')
                 break;
-        } else if (flow && c <= '}' && c >= ',') {
+        } else if (flow) {
             if (c == ',' || c == ']' || c == '}')
                 break;
-            if (c == '[' || c == '{' || c == '?')
-                return false;
+            return false; /* one of "[{?" */
         }
     }
     for (end = s->at; end[-1] == ' ';)
