@@ -17,8 +17,11 @@
     X(metrics, "metrics")                                                                          \
     X(logfile, "logfile")
 
-/* GW_STR_NULL: there is none. */
+/* The text. GW_STR_NULL: there is none. */
 struct gw_str gw_embed_find(struct gw_str name);
+/* The same as bytecode, when the LuaJIT that runs is the one of the build (`version` is its
+ * jit.version); else GW_STR_NULL. */
+struct gw_str gw_embed_bytecode(struct gw_str name, struct gw_str version);
 const char *gw_embed_name(unsigned index); /* NULL behind the last */
 
 #endif

@@ -63,12 +63,17 @@ static int at_panic(lua_State *L)
 static int load_embedded(lua_State *L)
 {
     const char *name = lua_tostring(L, lua_upvalueindex(1));
-    struct gw_str text = gw_embed_find(gw_str_c(name));
+    struct gw_str text, version;
     char chunk[64];
 
+    version.data = lua_tolstring(L, lua_upvalueindex(2), &version.len);
+    text = gw_embed_bytecode(gw_str_c(name), version);
     snprintf(chunk, sizeof(chunk), "@gateway/%s.lua", name);
-    if (luaL_loadbuffer(L, text.data, text.len, chunk) != 0)
-        return lua_error(L);
+    if (text.data == NULL || luaL_loadbufferx(L, text.data, text.len, chunk, "b") != 0) {
+        text = gw_embed_find(gw_str_c(name));
+        if (luaL_loadbufferx(L, text.data, text.len, chunk, "t") != 0)
+            return lua_error(L);
+    }
     lua_call(L, 0, 1);
     return 1;
 }
@@ -93,7 +98,10 @@ static void open_embedded(lua_State *L)
     for (unsigned i = 0; gw_embed_name(i) != NULL; i++) {
         snprintf(full, sizeof(full), "gateway.%s", gw_embed_name(i));
         lua_pushstring(L, gw_embed_name(i));
-        lua_pushcclosure(L, load_embedded, 1);
+        lua_getglobal(L, "jit");
+        lua_getfield(L, -1, "version");
+        lua_remove(L, -2);
+        lua_pushcclosure(L, load_embedded, 2);
         lua_setfield(L, -2, full);
     }
     lua_pop(L, 2);
