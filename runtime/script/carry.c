@@ -25,6 +25,7 @@ void gw_script_carry(struct gw_image *image, const struct gw_increment *incremen
     for (uint32_t i = 0; i < script->bindings.len; i++) {
         if (rows[i].route != GW_NONE)
             rows[i].route = increment->routes_to[rows[i].route];
+        rows[i].where.file = increment->files_to[rows[i].where.file];
         if (rows[i].when.len > 0)
             rows[i].when_where.file = increment->files_to[rows[i].when_where.file];
         assert(rows[i].route == GW_NONE || rows[i].route < conf->routes.len);

@@ -359,6 +359,23 @@ static void release(struct gw_instance *instance)
     gw_instance_unref(instance);
 }
 
+/* As faults of the conf begin: "gateway.yaml:12:7: routes[3].plugins[0].jwt: ". */
+static void prefix_place(const struct gw_script_generation *g, const struct gw_script_binding *b,
+                         struct gw_err *err)
+{
+    const struct gw_conf *conf = g->conf;
+    struct gw_str dir = gw_ref_str(conf, conf->dir), path = gw_ref_str(conf, b->path), file;
+
+    if (b->where.line == 0 || b->where.file >= conf->files.len)
+        return;
+    file = gw_ref_str(conf, GW_ITEMS(conf, conf->files, struct gw_conf_file)[b->where.file].path);
+    if (file.len > dir.len + 1 && memcmp(file.data, dir.data, dir.len) == 0 &&
+        file.data[dir.len] == '/')
+        file = gw_str(file.data + dir.len + 1, file.len - dir.len - 1);
+    gw_err_prefix(err, "%.*s:%u:%u: %.*s: ", GW_STR_ARG(file), b->where.line, b->where.column,
+                  GW_STR_ARG(path));
+}
+
 static enum gw_rc make_instance(struct gw_script_generation *g, uint32_t row, struct gw_err *err)
 {
     const struct gw_script_binding *b = &bindings(g)[row];
@@ -388,9 +405,11 @@ static enum gw_rc make_instance(struct gw_script_generation *g, uint32_t row, st
     }
     if (rc == GW_OK)
         rc = check_frozen(g, b, instance, err);
-    if (rc != GW_OK)
+    if (rc != GW_OK) {
         gw_err_prefix(err, "plugin %s%s%s: ", instance->plugin,
                       instance->route[0] != '\0' ? ", route " : "", instance->route);
+        prefix_place(g, b, err);
+    }
     return rc;
 }
 
@@ -415,6 +434,8 @@ static enum gw_rc compile_when(struct gw_script_generation *g, uint32_t row, str
     if (rc == GW_OK && !lua_isfunction(co, 1))
         rc = gw_err_set(err, GW_INVALID, "when: %s",
                         lua_isstring(co, 2) ? lua_tostring(co, 2) : "?");
+    if (rc != GW_OK)
+        prefix_place(g, b, err);
     if (rc == GW_OK) {
         lua_settop(co, 1);
         lua_xmove(co, vm->L, 1);

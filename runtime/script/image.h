@@ -24,6 +24,8 @@ struct gw_script_binding {
     struct gw_ref conf; /* value.h */
     struct gw_ref when; /* none: always */
     struct gw_where when_where;
+    struct gw_where where; /* in the conf, and its path there: "routes[3].plugins[0].jwt" */
+    struct gw_ref path;
     uint64_t identity; /* code, conf, id and route */
     uint32_t deadline_ms;
     uint32_t phases; /* bits of enum gw_phase in which it has code */

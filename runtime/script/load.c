@@ -213,23 +213,25 @@ static void read_table(struct reading *r)
 
 /* ---- loading ---- */
 
-/* The value of the plugin is at 1 of the returned task's stack; NULL: the report says why. */
-static struct gw_task *load_file(struct gw_load *load, struct gw_str name, struct gw_where where)
+/* The value of the plugin is at 1 of the returned task's stack; NULL: the report says why, and
+ * where the conf binds it. */
+static struct gw_task *load_file(struct gw_load *load, const struct gw_binding *b,
+                                 const struct gw_found *found)
 {
     struct gw_task *task = gw_task_new(load->vm, GW_IN_LOAD, NULL, NULL, NULL);
     lua_State *co = gw_task_thread(task);
 
     lua_rawgeti(co, LUA_REGISTRYINDEX, load->loader_ref);
-    lua_pushlstring(co, name.data, name.len);
+    lua_pushlstring(co, b->plugin.data, b->plugin.len);
     if (!run_sandbox(load, task, "load_plugin", 2)) {
-        gw_report_fault(load->report, where, GW_STR_NULL, "%s %s", load->vm->fault,
+        gw_report_fault(load->report, b->where, b->conf_path, "%s %s", load->vm->fault,
                         load->vm->stop_where);
     } else if (lua_isnil(co, 1)) {
-        gw_report_fault(load->report, where, GW_STR_NULL, "%s", luaL_optstring(co, 2, "?"));
+        gw_report_fault(load->report, b->where, b->conf_path, "%s", luaL_optstring(co, 2, "?"));
     } else if (!lua_istable(co, 1)) {
-        gw_report_fault(load->report, where, GW_STR_NULL,
-                        "the file must return the plugin's table (it returned a %s)",
-                        luaL_typename(co, 1));
+        gw_report_fault(load->report, b->where, b->conf_path,
+                        "%.*s: the file must return the plugin's table (it returned a %s)",
+                        GW_STR_ARG(found->path), luaL_typename(co, 1));
     } else {
         return task;
     }
@@ -301,10 +303,10 @@ static struct gw_load_plugin *get_plugin(struct gw_load *load, const struct gw_b
     struct gw_found *found = find_plugin(load, b);
     if (found == NULL)
         return plugin;
-    struct gw_where where = {.file = gw_report_file(load->report, found->path)};
-    task = load_file(load, b->plugin, where);
+    task = load_file(load, b, found);
     if (task == NULL)
         return plugin;
+    struct gw_where where = {.file = gw_report_file(load->report, found->path)};
     struct reading reading = {load, plugin, gw_task_thread(task), where};
     faults = load->report->faults_count;
     lua_settop(reading.L, 1);
@@ -422,6 +424,8 @@ static void write_binding(struct gw_load *load, const struct gw_load_binding *it
     if (b->when.len > 0)
         row->when = gw_image_add_str(load->image, b->when);
     row->when_where = b->when_where;
+    row->where = b->where;
+    row->path = gw_image_add_str(load->image, b->conf_path);
     row->identity = identity_of(load, item);
     row->deadline_ms = b->deadline_ms;
     row->phases = item->plugin->phases;

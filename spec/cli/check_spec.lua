@@ -143,7 +143,7 @@ routes:
     local code, out = check(LISTEN .. "plugins: [ broken ]\n")
 
     assert.equal(1, code)
-    assert.matches("plugins/broken%.lua:3", out)
+    assert.matches("^gateway%.yaml:%d+:12: plugins%[0%]: plugins/broken%.lua:3: ", out)
   end)
 
   it("refuses a keyword of a schema that it does not know", function()

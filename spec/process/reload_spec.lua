@@ -231,10 +231,27 @@ return plugin
     local report = gateway:reload()
 
     assert.is_false(report.ok)
-    assert.matches("plugins/witness%.lua:7: no luck", report.error)
+    assert.matches("gateway%.yaml:%d+:%d+: routes%[0%]%.plugins%[0%]%.witness: "
+      .. ".*plugins/witness%.lua:7: no luck", report.error)
     assert.equal("no", report.workers[1].answer)
     assert.equal("one 1 after nobody\n", kit.client(gateway):get("/watched").body)
     assert.equal(0, count(gateway:log(), "witness stops"))
+  end)
+
+  it("names the place in the conf of the plugin whose init fails", function()
+    local function keys(list)
+      return "routes:\n  - name: a\n    match: { path: /a }\n    respond: { status: 204 }\n"
+        .. "    plugins:\n      - key-auth: { keys: { " .. list .. " } }\n"
+    end
+    local gateway = kit.gateway { conf = "listen: [ \"127.0.0.1:0\" ]\n" .. HELLO .. "include: [ routes/*.yaml ]\n",
+      files = { ["routes/keys.yaml"] = keys "anna: secret" } }
+
+    gateway:write("routes/keys.yaml", keys "anna: secret, bert: secret")
+    local report = gateway:reload()
+
+    assert.is_false(report.ok)
+    assert.matches("routes/keys%.yaml:6:9: routes%[%d%]%.plugins%[0%]%.key%-auth: .*the same key",
+      report.error)
   end)
 
   it("undoes in one worker what another refuses", function()
