@@ -1,7 +1,7 @@
 /* Chunked bodies: the same whichever way the bytes come, and the same as a second, slower
  * reading of the grammar says. The first byte of the input gives the size of the reads.
  * Sources: http/chunk.c base/arena.c base/buf.c
- * Sources: http/head.c http/head_find.c http/uri.c http/message.c
+ * Sources: http/head.c http/opinion.c http/head_find.c http/uri.c http/message.c
  * Libraries: http_parser */
 #include "base/buf.h"
 #include "fuzz/fuzz.h"

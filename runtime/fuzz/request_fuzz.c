@@ -1,5 +1,5 @@
 /* Heads of requests, and the paths in them: nothing that gets through is ambiguous.
- * Sources: http/head.c http/head_find.c http/uri.c http/message.c base/arena.c
+ * Sources: http/head.c http/opinion.c http/head_find.c http/uri.c http/message.c base/arena.c
  * Libraries: http_parser */
 #include "fuzz/fuzz.h"
 #include "http/head.h"

@@ -1,5 +1,5 @@
 /* Heads of answers; the first byte of the input says what was asked.
- * Sources: http/head.c http/head_find.c http/uri.c http/message.c base/arena.c
+ * Sources: http/head.c http/opinion.c http/head_find.c http/uri.c http/message.c base/arena.c
  * Libraries: http_parser */
 #include "fuzz/fuzz.h"
 #include "http/head.h"

@@ -1,9 +1,9 @@
 #include "http/head.h"
 
 #include <assert.h>
-#include <http_parser.h>
 #include <stdlib.h>
 
+#include "http/opinion.h"
 #include "http/uri.h"
 
 /* More of them nobody sends; it bounds the work of dropping what Connection names. */
@@ -53,8 +53,8 @@ struct walk {
     const char *at;
     const char *end;
     struct facts facts;
-    struct opinion *opinion; /* NULL: there is nothing to ask (trailers) */
-    uint16_t status;         /* of a refusal */
+    bool asks;       /* for a second opinion: of all but trailers */
+    uint16_t status; /* of a refusal */
     const char *why;
 };
 
@@ -117,177 +117,6 @@ static bool list_has(struct gw_str list, struct gw_str name)
     }
     return false;
 }
-
-/* ---- the second opinion ---- */
-
-/* The library costs several times our walk, so it reads what can change its mind and no more.
- * Our walk has proved that each line is "token: text CRLF"; of such lines the library acts on
- * Connection, Content-Length, Proxy-Connection, Transfer-Encoding and Upgrade and passes over
- * the rest. Lines are chosen by the length and the first letters of their names, not by
- * our table of names, so that a mistake there is noticed. When no line is chosen its verdict is a
- * constant: no body by fields. With GW_HEAD_CROSSCHECK (tests, fuzzing) it reads whole heads, too,
- * and must come to the same verdict. */
-struct opinion {
-    bool skip_body; /* what we know and the library cannot: an answer to HEAD and the like */
-    bool chosen;    /* some line may frame the message */
-    bool asked, failed;
-    uint8_t heads, ends;
-    uint16_t len;
-    enum http_parser_type type;
-    http_parser parser;
-    char text[512]; /* lines on their way to the library: one call for most heads */
-};
-
-static int on_head(http_parser *parser)
-{
-    struct opinion *opinion = parser->data;
-
-    opinion->heads++;
-    return opinion->skip_body ? 1 : 0;
-}
-
-static int on_end(http_parser *parser)
-{
-    struct opinion *opinion = parser->data;
-
-    opinion->ends++;
-    return 0;
-}
-
-static void opinion_ask(struct opinion *opinion, const char *data, size_t len)
-{
-    static const http_parser_settings settings = {.on_headers_complete = on_head,
-                                                  .on_message_complete = on_end};
-    static bool ready;
-
-    if (!ready) {
-        /* Our limits hold; the library's own would be a second, unannounced one. */
-        http_parser_set_max_header_size(UINT32_MAX);
-        ready = true;
-    }
-    if (len == 0) /* which would tell the library that the connection has ended */
-        return;
-    if (!opinion->asked) {
-        opinion->asked = true;
-        http_parser_init(&opinion->parser, opinion->type);
-        opinion->parser.data = opinion;
-    }
-    if (http_parser_execute(&opinion->parser, &settings, data, len) != len ||
-        HTTP_PARSER_ERRNO(&opinion->parser) != HPE_OK)
-        opinion->failed = true;
-}
-
-static void opinion_add(struct opinion *opinion, const char *data, size_t len)
-{
-    if (len > sizeof(opinion->text) - opinion->len) {
-        opinion_ask(opinion, opinion->text, opinion->len);
-        opinion->len = 0;
-        if (len > sizeof(opinion->text)) {
-            opinion_ask(opinion, data, len);
-            return;
-        }
-    }
-    memcpy(opinion->text + opinion->len, data, len);
-    opinion->len = (uint16_t)(opinion->len + len);
-}
-
-static void opinion_start(struct opinion *opinion, enum http_parser_type type)
-{
-    opinion->type = type;
-    opinion->chosen = opinion->asked = opinion->failed = opinion->skip_body = false;
-    opinion->heads = opinion->ends = 0;
-    opinion->len = 0;
-}
-
-/* The first lines say no more than framing hangs on: the version, and the status. There are
- * few, so each is read once, and what the library thinks behind it is copied. */
-static void opinion_start_request(struct opinion *opinion, unsigned minor)
-{
-    static const char *const lines[] = {"GET / HTTP/1.0\r\n", "GET / HTTP/1.1\r\n"};
-    static http_parser behind_line[2];
-
-    opinion_start(opinion, HTTP_REQUEST);
-    if (behind_line[minor].http_major == 0) {
-        opinion_ask(opinion, lines[minor], strlen(lines[minor]));
-        behind_line[minor] = opinion->parser;
-    }
-    opinion->asked = true;
-    opinion->parser = behind_line[minor];
-    opinion->parser.data = opinion;
-}
-
-static void opinion_start_response(struct opinion *opinion, const char *line)
-{
-    /* By what the digits say: take_status_line() has seen them. */
-    static http_parser behind_line[2][500];
-    http_parser *known = &behind_line[line[7] - '0'][(line[9] - '1') * 100 + (line[10] - '0') * 10 +
-                                                     (line[11] - '0')];
-
-    opinion_start(opinion, HTTP_RESPONSE);
-    if (known->http_major == 0) {
-        opinion_ask(opinion, line, sizeof("HTTP/1.1 200") - 1);
-        opinion_ask(opinion, "\r\n", 2);
-        *known = opinion->parser;
-    }
-    opinion->asked = true;
-    opinion->parser = *known;
-    opinion->parser.data = opinion;
-}
-
-static void opinion_hear(struct opinion *opinion, const char *line, const char *end)
-{
-    opinion->chosen = true;
-    opinion_add(opinion, line, (size_t)(end - line));
-}
-
-/* One head, seen to end at the same byte, with the same body behind it. */
-static bool opinion_agrees(struct opinion *opinion, const struct walk *walk, unsigned minor,
-                           enum gw_framing framing, int64_t length)
-{
-    const http_parser *parser = &opinion->parser;
-    bool has_coding = walk->facts.codings > 0, has_length = walk->facts.lengths > 0;
-    bool body = !opinion->skip_body &&
-                (framing == GW_FRAMING_CHUNKED || framing == GW_FRAMING_CLOSE || length > 0);
-
-    if (!opinion->chosen)
-        return !has_coding && !has_length;
-    opinion_add(opinion, "\r\n", 2);
-    opinion_ask(opinion, opinion->text, opinion->len);
-    if (opinion->failed || opinion->heads != 1 || opinion->ends != (body ? 0 : 1))
-        return false;
-    if (parser->http_major != 1 || parser->http_minor != minor)
-        return false;
-    if (((parser->flags & F_CHUNKED) != 0) != has_coding ||
-        ((parser->flags & F_CONTENTLENGTH) != 0) != has_length)
-        return false;
-    return !has_length || parser->content_length == (uint64_t)length;
-}
-
-#ifdef GW_HEAD_CROSSCHECK
-/* The same question with nothing left out but a method that the library does not know. */
-static void crosscheck(const struct opinion *excerpt, bool agreed, struct gw_str data,
-                       const struct walk *walk, unsigned minor, enum gw_framing framing,
-                       int64_t length, struct gw_str method)
-{
-    struct opinion whole;
-
-    if (method.len > 0) {
-        const char *rest = method.data + method.len;
-        data = gw_str(rest, (size_t)(data.data + data.len - rest));
-        opinion_start(&whole, HTTP_REQUEST);
-        opinion_add(&whole, "GET", 3);
-    } else {
-        opinion_start(&whole, HTTP_RESPONSE);
-    }
-    whole.chosen = true;
-    whole.skip_body = excerpt->skip_body;
-    opinion_add(&whole, data.data, data.len - 2); /* opinion_agrees() adds the empty line */
-    if (opinion_agrees(&whole, walk, minor, framing, length) != agreed)
-        abort();
-}
-#else
-#define crosscheck(...) ((void)0)
-#endif
 
 /* ---- fields ---- */
 
@@ -415,8 +244,8 @@ static bool take_field(struct walk *walk, struct gw_fields *fields)
     if (field->id != GW_FIELD_UNKNOWN)
         note(&walk->facts, field);
     walk->at = at + 2;
-    if (walk->opinion != NULL && may_frame(name, name_len))
-        opinion_hear(walk->opinion, name, walk->at);
+    if (walk->asks && may_frame(name, name_len))
+        gw_opinion_hear(name, (size_t)(walk->at - name));
     return true;
 }
 
@@ -623,14 +452,14 @@ static bool judge_upgrade(const struct facts *facts, unsigned minor, struct gw_f
     return facts->upgrade_option && facts->upgrade_field && !facts->h2c && minor == 1;
 }
 
-static bool request_agrees(struct walk *walk, struct gw_str data, const struct gw_request *out,
-                           const struct gw_head *head)
+/* `claim` has what the two directions know; the rest is filled in here. */
+static bool agrees(const struct walk *walk, enum gw_framing framing, struct gw_claim claim)
 {
-    bool agrees = opinion_agrees(walk->opinion, walk, out->minor, head->framing, out->length);
-
-    crosscheck(walk->opinion, agrees, data, walk, out->minor, head->framing, out->length,
-               out->method);
-    return agrees;
+    claim.has_coding = walk->facts.codings > 0;
+    claim.has_length = walk->facts.lengths > 0;
+    claim.has_body = !claim.skip_body && (framing == GW_FRAMING_CHUNKED ||
+                                          framing == GW_FRAMING_CLOSE || claim.length > 0);
+    return gw_opinion_agrees(&claim);
 }
 
 static bool parse_request(struct walk *walk, struct gw_str data,
@@ -639,7 +468,7 @@ static bool parse_request(struct walk *walk, struct gw_str data,
 {
     if (!take_request_line(walk, limits->uri_bytes_max, out))
         return false;
-    opinion_start_request(walk->opinion, out->minor);
+    gw_opinion_request(out->minor);
     if (!take_fields(walk, limits, &out->fields))
         return false;
     if (!judge_framing(walk, out->minor, &head->framing, &out->length))
@@ -647,7 +476,10 @@ static bool parse_request(struct walk *walk, struct gw_str data,
     out->has_body = head->framing == GW_FRAMING_CHUNKED || out->length > 0;
     if (!judge_authority(walk, arena, out) || !judge_expect(walk, out))
         return false;
-    if (!request_agrees(walk, data, out, head))
+    if (!agrees(
+            walk, head->framing,
+            (struct gw_claim){
+                .minor = out->minor, .length = out->length, .head = data, .method = out->method}))
         return refuse(walk, 400, "readers disagree on the head");
     head->keep_alive = keeps_alive(&walk->facts, out->minor);
     head->te_trailers = walk->facts.te_trailers;
@@ -659,8 +491,7 @@ enum gw_rc gw_head_parse_request(struct gw_str data, const struct gw_head_limits
                                  struct gw_arena *arena, struct gw_request *out,
                                  struct gw_head *head, uint16_t *status, const char **why)
 {
-    struct opinion opinion;
-    struct walk walk = {.at = data.data, .end = data.data + data.len, .opinion = &opinion};
+    struct walk walk = {.at = data.data, .end = data.data + data.len, .asks = true};
 
     *out = (struct gw_request){.major = 1};
     *head = (struct gw_head){.framing = GW_FRAMING_NONE};
@@ -694,49 +525,45 @@ static bool take_status_line(struct walk *walk, struct gw_response *out)
 /* RFC 9112 6.3: which answers have no body whatever their fields say. Those two that must
  * not speak of one at all may yet say "0", as many do. */
 static bool judge_response_body(struct walk *walk, enum gw_method method, struct gw_response *out,
-                                struct gw_head *head)
+                                struct gw_head *head, bool *skip_body)
 {
     bool interim = out->status < 200 || out->status == 204;
-    bool skip_body = interim || out->status == 304 || method == GW_METHOD_HEAD;
 
+    *skip_body = interim || out->status == 304 || method == GW_METHOD_HEAD;
     if (!judge_framing(walk, out->minor, &head->framing, &out->length))
         return false;
-    walk->opinion->skip_body = skip_body;
     if (interim && (head->framing == GW_FRAMING_CHUNKED || out->length > 0))
         return refuse(walk, 502, "a body where none may be");
     if (walk->facts.codings == 0 && walk->facts.lengths == 0) {
         if (!interim)
             out->length = GW_LENGTH_UNKNOWN;
-        if (!skip_body)
+        if (!*skip_body)
             head->framing = GW_FRAMING_CLOSE;
     }
-    out->has_body = !skip_body && (head->framing == GW_FRAMING_LENGTH ? out->length > 0 : true);
+    out->has_body = !*skip_body && (head->framing == GW_FRAMING_LENGTH ? out->length > 0 : true);
     return true;
-}
-
-static bool response_agrees(struct walk *walk, struct gw_str data, const struct gw_response *out,
-                            const struct gw_head *head)
-{
-    struct opinion *opinion = walk->opinion;
-    bool agrees = opinion_agrees(opinion, walk, out->minor, head->framing, out->length) &&
-                  (!opinion->chosen || opinion->parser.status_code == out->status);
-
-    crosscheck(opinion, agrees, data, walk, out->minor, head->framing, out->length, GW_STR_NULL);
-    return agrees;
 }
 
 static bool parse_response(struct walk *walk, struct gw_str data,
                            const struct gw_head_limits *limits, enum gw_method method,
                            struct gw_response *out, struct gw_head *head)
 {
+    bool skip_body;
+
     if (!take_status_line(walk, out))
         return false;
-    opinion_start_response(walk->opinion, data.data);
-    if (!take_fields(walk, limits, &out->fields) || !judge_response_body(walk, method, out, head))
+    gw_opinion_response(data.data);
+    if (!take_fields(walk, limits, &out->fields) ||
+        !judge_response_body(walk, method, out, head, &skip_body))
         return false;
-    if (!response_agrees(walk, data, out, head))
+    if (!agrees(walk, head->framing,
+                (struct gw_claim){.minor = out->minor,
+                                  .status = out->status,
+                                  .skip_body = skip_body,
+                                  .length = out->length,
+                                  .head = data}))
         return refuse(walk, 502, "readers disagree on the head");
-    if (walk->opinion->skip_body)
+    if (skip_body)
         head->framing = GW_FRAMING_NONE;
     head->keep_alive = keeps_alive(&walk->facts, out->minor) && head->framing != GW_FRAMING_CLOSE;
     head->te_trailers = walk->facts.te_trailers;
@@ -748,8 +575,7 @@ enum gw_rc gw_head_parse_response(struct gw_str data, const struct gw_head_limit
                                   enum gw_method method, struct gw_arena *arena,
                                   struct gw_response *out, struct gw_head *head, const char **why)
 {
-    struct opinion opinion;
-    struct walk walk = {.at = data.data, .end = data.data + data.len, .opinion = &opinion};
+    struct walk walk = {.at = data.data, .end = data.data + data.len, .asks = true};
 
     *out = (struct gw_response){.length = GW_LENGTH_UNKNOWN};
     *head = (struct gw_head){.framing = GW_FRAMING_NONE};

@@ -263,6 +263,42 @@ static void no_part_of_an_answer_is_an_answer(void **state)
         }
 }
 
+/* The second opinion on the same lines is remembered: by all that it hangs on. */
+static void the_same_lines_may_mean_something_else(void **state)
+{
+    static const struct {
+        struct gw_str head;
+        enum gw_method method;
+        int64_t length;
+        bool has_body;
+    } rows[] = {
+        {BYTES(OK "Content-Length: 1234567890\r\n\r\n"), GW_METHOD_GET, 1234567890, true},
+        {BYTES(OK "Content-Length: 1234567890\r\n\r\n"), GW_METHOD_HEAD, 1234567890, false},
+        {BYTES("HTTP/1.1 304 x\r\nContent-Length: 1234567890\r\n\r\n"), GW_METHOD_GET, 1234567890,
+         false},
+        {BYTES("HTTP/1.0 200 OK\r\nContent-Length: 1234567890\r\n\r\n"), GW_METHOD_GET, 1234567890,
+         true},
+        {BYTES("HTTP/1.1 404 x\r\nContent-Length: 1234567890\r\n\r\n"), GW_METHOD_GET, 1234567890,
+         true},
+        /* The bytes that a slot is found by are the same. */
+        {BYTES(OK "Content-Length: 91234567890\r\n\r\n"), GW_METHOD_GET, 91234567890, true},
+        {BYTES(OK "Content-Length: 71234567890\r\n\r\n"), GW_METHOD_GET, 71234567890, true},
+    };
+
+    for (unsigned round = 0; round < 3; round++) {
+        for (size_t i = 0; i < COUNT(rows); i++) {
+            struct gw_arena arena = GW_ARENA_INIT;
+            struct gw_response response;
+            struct gw_head head;
+
+            assert_int_equal(GW_OK, parse(rows[i].head, rows[i].method, &arena, &response, &head));
+            assert_int_equal(rows[i].length, response.length);
+            assert_int_equal(rows[i].has_body, response.has_body);
+            gw_arena_fini(&arena);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +307,7 @@ int main(void)
         cmocka_unit_test(reasons_are_slices),
         cmocka_unit_test(answers_have_limits),
         cmocka_unit_test(long_framing_lines_are_judged_whole),
+        cmocka_unit_test(the_same_lines_may_mean_something_else),
         cmocka_unit_test(no_part_of_an_answer_is_an_answer),
     };
 
