@@ -229,7 +229,10 @@ struct gw_conf {
     struct gw_ref read_why; /* why all were read although less was asked for; none: not so */
     uint32_t upstreams_named; /* of `upstreams`; those behind are made of URLs */
     uint32_t warned;          /* what stands in the files, or a binding, was warned of */
-    uint32_t files_room;      /* items for which `files` has room; the same for two others */
+    /* Set by whoever reads a file for this that is none of `files`: then a load looks at it by
+     * reading all. */
+    uint32_t reads_more;
+    uint32_t files_room; /* items for which `files` has room; the same for two others */
     uint32_t routes_room;
     uint32_t upstreams_room;
     uint64_t body;      /* bytes up to the match table, which is last */

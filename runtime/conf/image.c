@@ -29,28 +29,43 @@ static size_t round_up(size_t bytes)
 
 void gw_image_init(struct gw_image *image)
 {
-    *image = (struct gw_image){NULL, 0, 0};
+    *image = (struct gw_image){NULL, 0, 0, false};
     (void)gw_image_alloc(image, sizeof(struct gw_conf));
     gw_image_conf(image)->magic = GW_IMAGE_MAGIC;
 }
 
-void gw_image_copy(struct gw_image *image, const struct gw_conf *from, size_t bytes)
+enum gw_rc gw_image_copy(struct gw_image *image, int fd, const struct gw_conf *from, size_t bytes,
+                         struct gw_err *err)
 {
-    assert(bytes >= sizeof(*from) && bytes <= from->size && bytes == round_up(bytes));
-    gw_image_fini(image);
     /* Room for a table like the one of before, and a little more. */
-    image->size = (size_t)from->size + IMAGE_BYTES_MIN;
-    image->data = malloc(image->size);
-    if (image->data == NULL)
-        die("out of memory");
-    memcpy(image->data, from, bytes);
-    image->len = bytes;
+    size_t size = (size_t)from->size + IMAGE_BYTES_MIN;
+    char *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    assert(bytes >= sizeof(*from) && bytes <= from->size && bytes == round_up(bytes));
+    if (data == MAP_FAILED ||
+        mmap(data, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0) == MAP_FAILED) {
+        enum gw_rc rc = gw_err_set(err, GW_SYSTEM, "mapping the image: %s", strerror(errno));
+        if (data != MAP_FAILED)
+            (void)munmap(data, size);
+        return rc;
+    }
+    gw_image_fini(image);
+    *image = (struct gw_image){data, bytes, size, true};
+    return GW_OK;
+}
+
+static void data_free(char *data, size_t size, bool mapped)
+{
+    if (mapped)
+        (void)munmap(data, size);
+    else
+        free(data);
 }
 
 void gw_image_fini(struct gw_image *image)
 {
-    free(image->data);
-    *image = (struct gw_image){NULL, 0, 0};
+    data_free(image->data, image->size, image->mapped);
+    *image = (struct gw_image){NULL, 0, 0, false};
 }
 
 uint32_t gw_image_alloc(struct gw_image *image, size_t bytes)
@@ -66,9 +81,14 @@ uint32_t gw_image_alloc(struct gw_image *image, size_t bytes)
 
         while (size < at + bytes)
             size *= 2;
-        data = realloc(image->data, size);
+        data = image->mapped ? malloc(size) : realloc(image->data, size);
         if (data == NULL)
             die("out of memory");
+        if (image->mapped) {
+            memcpy(data, image->data, image->len);
+            data_free(image->data, image->size, true);
+            image->mapped = false;
+        }
         image->data = data;
         image->size = size;
     }

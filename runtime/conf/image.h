@@ -11,11 +11,14 @@ struct gw_image {
     char *data; /* begins with struct gw_conf */
     size_t len;
     size_t size;
+    bool mapped; /* data is not of malloc() */
 };
 
 void gw_image_init(struct gw_image *image); /* with a zeroed struct gw_conf at offset 0 */
-/* One that begins with the first `bytes` of another, which is not `image`. */
-void gw_image_copy(struct gw_image *image, const struct gw_conf *from, size_t bytes);
+/* One that begins with the first `bytes` of another, whose descriptor `fd` is lent. Pages that are
+ * not written are not copied. */
+GW_MUST_CHECK enum gw_rc gw_image_copy(struct gw_image *image, int fd, const struct gw_conf *from,
+                                       size_t bytes, struct gw_err *err);
 void gw_image_fini(struct gw_image *image);
 
 /* Zeroed, aligned to 8. */

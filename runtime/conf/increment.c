@@ -84,9 +84,11 @@ static uint32_t find_old(struct work *w, struct gw_str name)
 
     if (w->at < count && gw_str_eq(gw_ref_str(w->before, w->old[w->at].name), name))
         return w->at++;
-    if (w->old_names.size == 0)
+    if (w->old_names.size == 0) {
+        gw_names_reserve(&w->old_names, count);
         for (uint32_t i = 0; i < count; i++)
             (void)gw_names_add(&w->old_names, gw_ref_str(w->before, w->old[i].name), i, NULL);
+    }
     if (gw_names_get(&w->old_names, name, &found))
         w->at = found + 1;
     return found;
@@ -309,15 +311,19 @@ static enum gw_rc parse_all(struct work *w)
     struct gw_report *report = w->r.report;
 
     files->count = files->size = w->count;
-    files->items = gw_arena_zalloc(w->r.arena, (w->count + 1) * sizeof(*files->items));
+    /* Of many only those that are read are touched: not of the arena, which would clear all. */
+    files->items = calloc(w->count + 1, sizeof(*files->items));
+    if (files->items == NULL)
+        return FULL(w, "memory is short");
     files->items[0].dir = gw_ref_str(w->before, w->before->dir);
     for (uint32_t i = 0; i < w->count; i++) {
         struct entry entry = w->entries[i];
         struct fresh *fresh = entry.fresh != GW_NONE ? &w->fresh[entry.fresh] : NULL;
         struct gw_str text;
 
-        (void)gw_report_file(report, fresh != NULL ? fresh->file.name
-                                                   : gw_ref_str(w->before, w->old[entry.old].name));
+        (void)gw_report_file_lent(report, fresh != NULL
+                                              ? fresh->file.name
+                                              : gw_ref_str(w->before, w->old[entry.old].name));
         files->bytes += fresh != NULL ? fresh->file.bytes : w->old[entry.old].bytes;
         if (fresh == NULL || fresh->same)
             continue;
@@ -391,6 +397,7 @@ static enum gw_rc write_upstreams(struct work *w, struct gw_conf_file *files)
 {
     enum gw_rc rc = GW_OK;
 
+    gw_names_reserve(&w->r.upstream_names, w->before->upstreams.len);
     w->upstreams_to = gw_arena_alloc(w->r.arena, (w->before->upstreams.len + 1) * 4);
     for (uint32_t i = 0; i < w->before->upstreams.len; i++)
         w->upstreams_to[i] = GW_NONE;
@@ -438,7 +445,8 @@ static enum gw_rc keep_route(struct work *w)
 
     if (!gw_names_add(&w->r.routes, gw_ref_str(w->before, route->name), w->r.route, NULL))
         return FULL(w, "a name of a route is there twice");
-    details->where.file = w->increment->files_to[details->where.file];
+    if (w->increment->moved) /* a page that is not written is not copied */
+        details->where.file = w->increment->files_to[details->where.file];
     if (route->limits != w->limits) { /* fresh routes may share them */
         w->limits = route->limits;
         (void)gw_names_add(&w->r.route_limits, gw_str(gw_at(w->before, w->limits), GW_LIMITS_BYTES),
@@ -448,7 +456,8 @@ static enum gw_rc keep_route(struct work *w)
         return GW_OK;
     if (w->upstreams_to[route->upstream] == GW_NONE)
         rc = find_upstream(w, route->upstream, details->where);
-    route->upstream = w->upstreams_to[route->upstream];
+    if (route->upstream != w->upstreams_to[route->upstream])
+        route->upstream = w->upstreams_to[route->upstream];
     return rc;
 }
 
@@ -532,6 +541,7 @@ static enum gw_rc write_routes(struct work *w, struct gw_conf_file *files)
     if (count == GW_NONE)
         return FULL(w, "there are too many routes");
     places_make(w, count);
+    gw_names_reserve(&w->r.routes, count);
     w->increment->fresh = gw_arena_zalloc(w->r.arena, count + 1);
     gw_route_defaults(&w->r, &defaults);
     w->r.route = 0;
@@ -579,6 +589,17 @@ static struct gw_conf_file *make_files(struct work *w)
     return rows;
 }
 
+/* Only what differs is written: the rest need not be copied. */
+static void rows_put(struct gw_image *image, struct gw_ref to, const void *rows, size_t item)
+{
+    char *at = gw_image_at(image, to.off);
+    const char *row = rows;
+
+    for (uint32_t i = 0; i < to.len; i++, at += item, row += item)
+        if (memcmp(at, row, item) != 0)
+            memcpy(at, row, item);
+}
+
 static void finish(struct work *w, const struct gw_conf_file *files)
 {
     struct gw_image *image = w->r.image;
@@ -589,12 +610,10 @@ static void finish(struct work *w, const struct gw_conf_file *files)
 
     conf->files = array_place(image, conf->files, &conf->files_room, w->count + code,
                               sizeof(struct gw_conf_file));
-    memcpy(gw_image_at(image, conf->files.off), files, conf->files.len * sizeof(*files));
+    rows_put(image, conf->files, files, sizeof(*files));
     conf->upstreams = array_place(image, conf->upstreams, &conf->upstreams_room,
                                   w->r.upstreams_count, sizeof(struct gw_conf_upstream));
-    if (w->r.upstreams_count > 0)
-        memcpy(gw_image_at(image, conf->upstreams.off), w->r.upstreams,
-               w->r.upstreams_count * sizeof(*w->r.upstreams));
+    rows_put(image, conf->upstreams, w->r.upstreams, sizeof(*w->r.upstreams));
     listeners = gw_image_at(image, conf->listeners.off);
     for (uint32_t i = 0; i < conf->listeners.len; i++)
         listeners[i].where.file = w->increment->files_to[listeners[i].where.file];
@@ -623,9 +642,12 @@ static enum gw_rc write_all(struct work *w)
     const struct gw_conf *before = w->before;
     struct gw_conf_file *files;
     uint32_t routes = before->routes.len;
+    struct gw_err err;
     enum gw_rc rc;
 
-    gw_image_copy(w->r.image, before, before->body);
+    rc = gw_image_copy(w->r.image, w->increment->before_fd, before, before->body, &err);
+    if (rc != GW_OK)
+        return FULL(w, "%s", err.text);
     w->r.conf = *gw_image_conf(w->r.image);
     names_known(w);
     files = make_files(w);
@@ -652,6 +674,8 @@ static enum gw_rc look_around(struct work *w)
     struct gw_str root;
     struct stat st;
 
+    if (conf->reads_more)
+        return FULL(w, "certificates or other files may have changed");
     if (conf->files.len > conf->conf_files)
         return FULL(w, "plugins are bound, and their code may have changed");
     for (uint32_t i = 0; i < conf->routes.len; i++) {
@@ -711,6 +735,7 @@ enum gw_rc gw_conf_increment(struct gw_increment *increment, const struct gw_con
     w.entries = gw_arena_alloc(&source->arena,
                                (GW_FILES_MAX + before->conf_files + 1) * sizeof(struct entry));
     rc = run(&w);
+    free(w.files.items);
     for (uint32_t i = 0; i < w.fresh_count; i++)
         gw_buf_fini(&w.fresh[i].text);
     gw_names_fini(&w.named);

@@ -13,6 +13,7 @@
 
 struct gw_increment {
     const struct gw_conf *before; /* lent, until the image is sealed */
+    int before_fd;                /* what it is mapped from */
     /* Absolute paths: these files are read, and no other is looked at. None: all are, and those
      * that have another stamp are read. */
     const struct gw_str *named;

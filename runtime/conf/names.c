@@ -1,5 +1,6 @@
 #include "conf/names.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -39,6 +40,18 @@ static void grow(struct gw_names *names)
             *slot_of(&larger, names->slots[i].name) = names->slots[i];
     free(names->slots);
     *names = larger;
+}
+
+void gw_names_reserve(struct gw_names *names, uint32_t count)
+{
+    assert(names->size == 0 && count <= UINT32_MAX / 8);
+    for (names->size = 32; names->size <= count * 2;)
+        names->size *= 2;
+    names->slots = calloc(names->size, sizeof(*names->slots));
+    if (names->slots == NULL) {
+        (void)fputs("moongate: out of memory\n", stderr);
+        abort();
+    }
 }
 
 void gw_names_fini(struct gw_names *names)

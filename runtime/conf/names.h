@@ -18,6 +18,8 @@ struct gw_names {
 
 #define GW_NAMES_INIT ((struct gw_names){NULL, 0, 0})
 
+/* Makes an empty one large enough for so many. */
+void gw_names_reserve(struct gw_names *names, uint32_t count);
 void gw_names_fini(struct gw_names *names); /* empty and usable again */
 
 /* False: the name is there, with *there as its number (`there` may be NULL). */

@@ -34,13 +34,18 @@ static void *grown(struct gw_arena *arena, const void *items, uint32_t *size, si
     return memory;
 }
 
-uint32_t gw_report_file(struct gw_report *report, struct gw_str name)
+uint32_t gw_report_file_lent(struct gw_report *report, struct gw_str name)
 {
     if (report->files_count == report->files_size)
         report->files =
             grown(&report->arena, report->files, &report->files_size, sizeof(*report->files));
-    report->files[report->files_count] = gw_arena_dup(&report->arena, name);
+    report->files[report->files_count] = name;
     return report->files_count++;
+}
+
+uint32_t gw_report_file(struct gw_report *report, struct gw_str name)
+{
+    return gw_report_file_lent(report, gw_arena_dup(&report->arena, name));
 }
 
 static struct gw_str format(struct gw_arena *arena, const char *fmt, va_list args)

@@ -38,6 +38,8 @@ void gw_report_fini(struct gw_report *report);
 
 /* Index for gw_where.file. The name is copied. */
 uint32_t gw_report_file(struct gw_report *report, struct gw_str name);
+/* The same; the name is lent until gw_report_fini(). */
+uint32_t gw_report_file_lent(struct gw_report *report, struct gw_str name);
 
 /* `path` is copied and may be empty. where.line 0: no place ("file: path: message"). */
 void gw_report_fault(struct gw_report *report, struct gw_where where, struct gw_str path,

@@ -72,6 +72,11 @@ static const struct kind {
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
+struct gw_changes {
+    struct side from[KINDS];
+    struct side to[KINDS];
+};
+
 /* ---- merging two sorted sides ---- */
 
 static int compare_names(const struct item *a, const struct item *b)
@@ -163,42 +168,52 @@ static uint32_t merge(const struct side *from, const struct side *to, enum chang
     return count;
 }
 
-uint32_t gw_changes_json(struct gw_json_writer *writer, const struct gw_conf *from,
-                         const struct gw_conf *to)
+struct gw_changes *gw_changes_new(const struct gw_conf *from, const struct gw_conf *to)
 {
-    uint32_t count = 0;
+    struct gw_changes *changes = calloc(1, sizeof(*changes));
 
+    if (changes == NULL)
+        abort();
+    for (size_t k = 0; k < KINDS; k++)
+        sides_make(from, to, &kinds[k], &changes->from[k], &changes->to[k]);
+    return changes;
+}
+
+void gw_changes_free(struct gw_changes *changes)
+{
+    for (size_t k = 0; k < KINDS; k++) {
+        free(changes->from[k].items);
+        free(changes->to[k].items);
+    }
+    free(changes);
+}
+
+void gw_changes_json(struct gw_json_writer *writer, const struct gw_changes *changes)
+{
     gw_json_object(writer);
     for (size_t k = 0; k < KINDS; k++) {
-        struct side old, new;
-        sides_make(from, to, &kinds[k], &old, &new);
         gw_json_key(writer, kinds[k].name);
         gw_json_object(writer);
         for (enum change what = ADDED; what < CHANGES; what++) {
             gw_json_key(writer, change_names[what]);
             gw_json_array(writer);
-            count += merge(&old, &new, what, writer);
+            (void)merge(&changes->from[k], &changes->to[k], what, writer);
             gw_json_array_end(writer);
         }
         gw_json_object_end(writer);
-        free(old.items);
-        free(new.items);
     }
     gw_json_object_end(writer);
-    return count;
 }
 
-void gw_changes_text(struct gw_buf *out, const struct gw_conf *from, const struct gw_conf *to)
+void gw_changes_text(struct gw_buf *out, const struct gw_changes *changes)
 {
     static const char signs[CHANGES] = {'+', '~', '-'};
     bool any = false;
 
     for (size_t k = 0; k < KINDS; k++) {
-        struct side old, new;
-        sides_make(from, to, &kinds[k], &old, &new);
         bool named = false;
         for (enum change what = ADDED; what < CHANGES; what++) {
-            uint32_t count = merge(&old, &new, what, NULL);
+            uint32_t count = merge(&changes->from[k], &changes->to[k], what, NULL);
             if (count == 0)
                 continue;
             if (!named)
@@ -206,8 +221,6 @@ void gw_changes_text(struct gw_buf *out, const struct gw_conf *from, const struc
             gw_buf_printf(out, " %c%u", signs[what], count);
             named = any = true;
         }
-        free(old.items);
-        free(new.items);
     }
     if (!any)
         gw_buf_printf(out, "nothing has changed");

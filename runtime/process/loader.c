@@ -53,7 +53,7 @@ static int report_file(struct gw_report *report, uint64_t *text_len)
 
 static void child_run(int channel, const struct gw_loading_options *options)
 {
-    int keep[] = {channel, gw_log_fd()};
+    int keep[] = {channel, gw_log_fd(), options->before != NULL ? options->before_fd : -1};
     struct gw_message *message = calloc(1, sizeof(*message));
     struct gw_loading loading;
     struct gw_buf dirs = GW_BUF_INIT;

@@ -67,8 +67,10 @@ static enum gw_rc run_increment(struct gw_loading *loading,
                                 const struct gw_loading_options *options, struct gw_err *why)
 {
     struct gw_conf_options conf_options = {.shipped_dir = options->shipped_dir};
-    struct gw_increment increment = {
-        .before = options->before, .named = options->files, .named_count = options->files_count};
+    struct gw_increment increment = {.before = options->before,
+                                     .before_fd = options->before_fd,
+                                     .named = options->files,
+                                     .named_count = options->files_count};
     enum gw_rc rc = gw_conf_increment(&increment, &conf_options, &loading->image, &loading->source,
                                       &loading->report, why);
 

@@ -20,6 +20,7 @@ struct gw_loading_options {
 
     /* A reload: what serves now. Then only what has changed is read, where that is enough. */
     const struct gw_conf *before; /* NULL: all is read */
+    int before_fd;                /* what it is mapped from */
     const struct gw_str *files;   /* absolute paths: only these are looked at; none: all are */
     uint32_t files_count;
     bool strict; /* one of `files` that is none of the conf is a fault, else all is read */

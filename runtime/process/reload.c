@@ -339,6 +339,7 @@ static void commit(struct gw_master *master)
 {
     struct gw_reload *reload = &master->reload;
     struct gw_buf changes = GW_BUF_INIT, summary = GW_BUF_INIT;
+    struct gw_changes *all;
     struct gw_json_writer json;
     struct gw_err err;
 
@@ -346,12 +347,14 @@ static void commit(struct gw_master *master)
         undo(master, err.text);
         return;
     }
-    gw_json_begin(&json, &changes);
-    (void)gw_changes_json(&json, master->conf, reload->conf);
-    gw_changes_text(&summary, master->conf, reload->conf);
     if (reload->zones_changed && shared_update(master, reload->conf, NULL, &err) != GW_OK)
         gw_error("%s", err.text); /* names too many stay: harmless */
     tell_asked(master, GW_MESSAGE_COMMIT);
+    all = gw_changes_new(master->conf, reload->conf);
+    gw_json_begin(&json, &changes);
+    gw_changes_json(&json, all);
+    gw_changes_text(&summary, all);
+    gw_changes_free(all);
     replace_conf(master);
     GW_LIST_EACH(pos, &master->children)
     {
@@ -564,6 +567,7 @@ void gw_reload_start(struct gw_master *master, uint64_t client, const struct gw_
     reload->state = GW_RELOAD_LOADING;
     files_add(&reload->files, files);
     options.before = master->conf;
+    options.before_fd = master->image_fd;
     if (!reload->files.all) {
         options.files = reload->files.items;
         options.files_count = reload->files.count;

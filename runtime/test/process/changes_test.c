@@ -48,16 +48,19 @@ static void check(const struct row *from, const struct row *to, const char *rout
     struct gw_image a, b;
     struct gw_buf json = GW_BUF_INIT, summary = GW_BUF_INIT;
     struct gw_json_writer writer;
+    struct gw_changes *changes;
     char head[512];
 
     make(&a, from, 1);
     make(&b, to, 1);
     gw_json_begin(&writer, &json);
-    (void)gw_changes_json(&writer, gw_image_conf(&a), gw_image_conf(&b));
+    changes = gw_changes_new(gw_image_conf(&a), gw_image_conf(&b));
+    gw_changes_json(&writer, changes);
     gw_buf_add(&json, "", 1);
     snprintf(head, sizeof(head), "{\"routes\":%s,", routes);
     assert_memory_equal(json.data, head, strlen(head));
-    gw_changes_text(&summary, gw_image_conf(&a), gw_image_conf(&b));
+    gw_changes_text(&summary, changes);
+    gw_changes_free(changes);
     gw_buf_add(&summary, "", 1);
     assert_string_equal(summary.data, text);
     gw_buf_fini(&json);
@@ -98,10 +101,13 @@ static void sees_a_listener_that_moves(void **state)
 {
     struct gw_image a, b;
     struct gw_buf summary = GW_BUF_INIT;
+    struct gw_changes *changes;
 
     make(&a, none, 1);
     make(&b, none, 2);
-    gw_changes_text(&summary, gw_image_conf(&a), gw_image_conf(&b));
+    changes = gw_changes_new(gw_image_conf(&a), gw_image_conf(&b));
+    gw_changes_text(&summary, changes);
+    gw_changes_free(changes);
     gw_buf_add(&summary, "", 1);
     assert_string_equal(summary.data, "listeners ~1");
     gw_buf_fini(&summary);

@@ -310,7 +310,8 @@ static void ask_all(struct gw_buf *out, const struct gw_conf *conf)
 
 struct outcome {
     enum gw_rc rc;
-    const struct gw_conf *conf; /* GW_OK: mapped */
+    const struct gw_conf *conf; /* GW_OK: mapped from fd */
+    int fd;
     struct gw_buf text;
 };
 
@@ -318,15 +319,13 @@ static void run(struct outcome *out, const struct gw_loading_options *options)
 {
     struct gw_loading loading;
     struct gw_err err;
-    int fd;
 
     *out = (struct outcome){.text = GW_BUF_INIT};
     out->rc = gw_loading_run(&loading, options);
     gw_report_text(&loading.report, &out->text);
     if (out->rc == GW_OK) {
-        assert_int_equal(gw_image_seal(&loading.image, &fd, &err), GW_OK);
-        assert_int_equal(gw_image_map(fd, &out->conf, &err), GW_OK);
-        close(fd);
+        assert_int_equal(gw_image_seal(&loading.image, &out->fd, &err), GW_OK);
+        assert_int_equal(gw_image_map(out->fd, &out->conf, &err), GW_OK);
         tell(&out->text, out->conf);
         ask_all(&out->text, out->conf);
     }
@@ -336,6 +335,8 @@ static void run(struct outcome *out, const struct gw_loading_options *options)
 
 static void outcome_fini(struct outcome *out)
 {
+    if (out->conf != NULL)
+        close(out->fd);
     gw_image_unmap(out->conf);
     gw_buf_fini(&out->text);
 }
@@ -346,8 +347,8 @@ struct counts {
     uint32_t partly;
 };
 
-/* Loads twice; *serving becomes what was loaded in part, unless it was refused. */
-static void compare(const struct gw_conf **serving, const struct gw_str *named, uint32_t count,
+/* Loads twice; `serving` becomes what was loaded in part, unless it was refused. */
+static void compare(struct outcome *serving, const struct gw_str *named, uint32_t count,
                     struct counts *counts)
 {
     char main_path[128];
@@ -356,7 +357,8 @@ static void compare(const struct gw_conf **serving, const struct gw_str *named, 
 
     path_of("gateway.yaml", main_path, sizeof(main_path));
     run(&whole, &options);
-    options.before = *serving;
+    options.before = serving->conf;
+    options.before_fd = serving->fd;
     options.files = named;
     options.files_count = count;
     run(&part, &options);
@@ -369,16 +371,16 @@ static void compare(const struct gw_conf **serving, const struct gw_str *named, 
             assert_true(part.conf->files_read <= FILES + 2);
         counts->full += part.conf->read_why.len > 0;
         counts->partly += part.conf->read_why.len == 0;
-        gw_image_unmap(*serving);
-        *serving = part.conf;
-        part.conf = NULL;
+        outcome_fini(serving);
+        *serving = part;
     }
     counts->refused += part.rc != GW_OK;
     outcome_fini(&whole);
-    outcome_fini(&part);
+    if (part.rc != GW_OK)
+        outcome_fini(&part);
 }
 
-static const struct gw_conf *first(void)
+static struct outcome first(void)
 {
     char main_path[128];
     struct gw_loading_options options = {.conf_path = main_path, .number = 1};
@@ -389,14 +391,13 @@ static const struct gw_conf *first(void)
         put(names[i], "", 0);
     run(&out, &options);
     assert_int_equal(out.rc, GW_OK);
-    gw_buf_fini(&out.text);
-    return out.conf;
+    return out;
 }
 
 /* What was edited since a conf was taken is named: that is what a user knows. */
 static void walk(uint64_t from, bool by_name)
 {
-    const struct gw_conf *serving = first();
+    struct outcome serving = first();
     struct counts counts = {0, 0, 0};
     bool dirty[FILES] = {false};
 
@@ -428,7 +429,7 @@ static void walk(uint64_t from, bool by_name)
     print_message("refused %u, read whole %u, in part %u\n", counts.refused, counts.full,
                   counts.partly);
     assert_true(counts.refused > STEPS / 20 && counts.partly > STEPS / 10);
-    gw_image_unmap(serving);
+    outcome_fini(&serving);
 }
 
 static void named_files_give_what_a_full_load_gives(void **state)
