@@ -144,6 +144,9 @@ static enum gw_rc socket_bind(const struct sockaddr_storage *address, socklen_t 
         (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
          setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0))
         goto fail_after_socket;
+    /* What is accepted inherits it: an answer in pieces waits for no acknowledgement. */
+    if (address->ss_family != AF_UNIX)
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     if (bind(fd, (const struct sockaddr *)address, len) != 0)
         goto fail_after_socket;
     *out = fd;

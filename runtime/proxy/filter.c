@@ -234,8 +234,8 @@ static bool take(struct exchange *ex, struct gw_str piece, bool last)
     const struct gw_hooks *hooks = ex->proxy->hooks;
     bool changed = false, whole = ex->body_wish == GW_BODY_WHOLE;
 
-    /* What was handed out before may still be under construction. */
-    if (!whole && !flush(ex))
+    /* The piece before is lent to the stream until then. */
+    if (gw_buf_len(&ex->filter_out) > 0 && !whole && !flush(ex))
         return false;
     gw_buf_clear(&ex->filter_out);
     if (hooks->body_filter(hooks->self, &ex->pub, piece, last, &ex->filter_out, &changed) !=

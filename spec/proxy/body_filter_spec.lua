@@ -56,6 +56,26 @@ describe("body_filter", function()
     assert.equal("end", gateway:client():get("/").body)
   end)
 
+  it("makes nobody wait for an acknowledgement", function()
+    upstream:on(function(conn)
+      while conn:read_head() do
+        conn:write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n")
+        gw.sleep(0.001)
+        conn:write("2\r\ncd\r\n0\r\n\r\n")
+      end
+    end)
+    local conn, began = gateway:client():connect(), kit.now()
+
+    for _ = 1, 50 do
+      conn:write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+      assert.equal("ABCD", conn:read_answer().body)
+    end
+
+    -- With the small pieces held back until the one before is acknowledged it is 40 ms each.
+    local took = kit.now() - began
+    assert.is_true(took < (kit.sanitized and 1.5 or 0.8), took)
+  end)
+
   it("asks for no coding and no range", function()
     upstream:answer("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
 

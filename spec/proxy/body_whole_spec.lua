@@ -357,6 +357,47 @@ describe("a buffered body_filter", function()
     assert.equal("helloold", conn:read_answer().body)
   end)
 
+  it("serves those that stay when others leave", function()
+    local gateway = gateway_with { whole = "gw.sleep(60) return chunk .. ctx.request.path" }
+    local conns = {}
+    for i = 1, 60 do
+      conns[i] = gateway:client():connect()
+      conns[i]:write("GET /" .. i .. " HTTP/1.1\r\nHost: a\r\n\r\n")
+    end
+    kit.eventually(function() assert.equal(60, upstream:requests()) end)
+    gw.sleep(0.05) -- the last of them has its answer, too
+
+    for i = 1, 60, 2 do
+      conns[i][i % 4 == 1 and "reset" or "close"](conns[i])
+    end
+    -- Who has only ended its side may still listen, for half_close_timeout.
+    kit.eventually(function() assert.equal(45, gateway:status().workers[1].requests_active) end)
+    gateway:advance(5100)
+    kit.eventually(function() assert.equal(30, gateway:status().workers[1].requests_active) end)
+    gateway:advance(55000)
+
+    for i = 2, 60, 2 do
+      assert.equal("hello/" .. i, conns[i]:read_answer().body)
+    end
+    assert.equal(0, gateway:status().workers[1].requests_active)
+  end)
+
+  it("lets a gateway that stops wait for it, up to shutdown_timeout", function()
+    for _, seconds in ipairs { 0.2, 60 } do
+      local gateway = gateway_with { whole = ("gw.sleep(%g) return 'done'"):format(seconds) }
+      gateway:reload(gateway.text .. "shutdown_timeout: 600ms\n")
+      local conn = gateway:client():connect()
+      upstream:clear()
+      conn:write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+      kit.eventually(function() assert.equal(1, upstream:requests()) end)
+
+      gateway:stop()
+
+      local all = conn:read_all()
+      assert.equal(seconds < 1, all:find("done", 1, true) ~= nil)
+    end
+  end)
+
   it("keeps a pipeline in order", function()
     local gateway = gateway_with {
       whole = "if ctx.request.path == '/slow' then gw.sleep(0.02) end return ctx.request.path" }
