@@ -158,7 +158,8 @@ static const struct gw_row rows[] = {
      .min = 1,
      .max = DAY,
      .doc = "A client that has asked and then ended its side of the connection waits so long for "
-            "the head of its answer. After: it has gone, and the upstream is let go."},
+            "the head of its answer, and from one piece to the next. After: it has gone, and the "
+            "upstream is let go."},
     {.key = "websocket_idle_timeout",
      .type = &gw_type_duration,
      FIELD(websocket_idle_ms),

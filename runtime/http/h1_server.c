@@ -81,6 +81,8 @@ static void on_written(struct gw_pipe *pipe)
             server_kill(s, GW_EOF, "done");
         return;
     }
+    if (s->state == SV_BUSY && s->half_closed && !s->out_done)
+        server_set_timer(s, s->client.limits->half_close_timeout_ms);
     if (s->state != SV_BUSY || !s->out_done || s->request == NULL)
         return;
     s->request = NULL;
@@ -163,7 +165,7 @@ static void on_timer(struct gw_timer *timer)
     } else if (s->state == SV_BUSY && !s->in_done) {
         server_body_fault(s, 408, "the body took too long");
         gw_h1_out_flush(s->pipe.h1);
-    } else if (s->state == SV_BUSY && s->half_closed && !s->head_sent) {
+    } else if (s->state == SV_BUSY && s->half_closed) {
         server_kill(s, GW_CLOSED, "client went away");
     } else if (s->state != SV_BUSY) {
         server_kill(s, GW_EOF, "idle for too long");

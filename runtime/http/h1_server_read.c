@@ -326,7 +326,7 @@ static void server_eof(struct gw_h1_server *s)
         /* It has asked and may still listen; or it has gone. The answer, or its absence
          * within the time, will tell. */
         s->half_closed = true;
-        if (!s->head_sent)
+        if (gw_buf_len(&s->pipe.out) == 0 && !s->awaits_room)
             server_set_timer(s, s->client.limits->half_close_timeout_ms);
         return;
     }

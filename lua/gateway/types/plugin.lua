@@ -18,6 +18,13 @@
 ---@field header_filter? fun(conf: table, ctx: gw.ctx)
 ---@field body_filter? fun(conf: table, ctx: gw.ctx, chunk: string, last: boolean): string?
 ---@field log? fun(conf: table, ctx: gw.ctx)
+---@field message? fun(conf: table, ctx: gw.ctx, msg: gw.message): string|false|nil, ("text"|"binary")?
+
+--- A whole message of a WebSocket; to change it, return what is to go on instead.
+---@class gw.message
+---@field from "client"|"upstream"
+---@field type "text"|"binary"
+---@field data string
 
 ---@class gw.ctx
 ---@field id string
@@ -42,6 +49,10 @@ function ctx:exit(status, body, headers) end
 function ctx:problem(status, fields) end
 --- In rewrite: matches again, at most three times.
 function ctx:reroute() end
+--- In message: a Close to both sides of the WebSocket.
+---@param code? integer 1000
+---@param reason? string
+function ctx:close(code, reason) end
 
 ---@class gw.ctx.headers: { [string]: string|number|nil }
 local headers = {}
