@@ -199,6 +199,41 @@ describe("a reload of named files", function()
     assert.equal("new", body(gateway, "/a"))
   end)
 
+  it("looks at all files where more than 256 are named", function()
+    local gateway = new { a = route("a"), b = route("b") }
+    local names = {}
+    for i = 1, 257 do
+      names[i] = "a"
+    end
+    save(gateway, "a", route("a", "new a"))
+    save(gateway, "b", route("b", "new b"))
+
+    assert.is_true(reload(gateway, unpack(names, 2)).ok)
+
+    assert.equal("b", body(gateway, "/b"))
+    assert.is_true(reload(gateway, unpack(names)).ok)
+    assert.equal("new b", body(gateway, "/b"))
+  end)
+
+  it("takes absolute names only, and no more than fit on a line", function()
+    local gateway = new { a = route("a") }
+
+    local answer = gateway:control("reload", { files = { "routes/a.yaml" } })
+
+    assert.is_false(answer.ok)
+    assert.equal('"files": absolute paths are expected', answer.error)
+    local names = {}
+    for i = 1, 120 do
+      names[i] = ("x"):rep(250) .. i
+    end
+    local code, _, err = gateway:run("reload", unpack(names))
+    assert.equal(1, code)
+    assert.matches("the names of the files have more than 32768 bytes", err)
+    code, _, err = gateway:run("reload", unpack(names, 1, 100))
+    assert.equal(2, code)
+    assert.matches("is no file of this conf", err)
+  end)
+
   it("takes names through links of folders", function()
     local gateway = new { a = route("a") }
     assert.equal(0, kit.run("/bin/ln", { "-s", gateway.dir .. "/routes", gateway.dir .. "/link" }))
