@@ -149,14 +149,17 @@ local function build_part(steps, from, to, phase, body)
   return chunk(slots, ctxs, new_ctx, wanted, guarded, bad_result, hold, assigned, steps)
 end
 
---- A function (slot index) -> does anybody want this body; place of the first that wants it whole,
---- or 0. nil: all of them want it in pieces.
+--- Who wants this body: the place of the first that wants it whole, or 0: all of them want it in
+--- pieces. Where a `when:` decides, a function (slot index) -> does anybody want it, that place.
 local function build_plan(steps)
-  local plain = true
-  for _, step in ipairs(steps) do
-    plain = plain and not step.when and not step.buffered
+  local at = 1
+  while steps[at] and not steps[at].when and not steps[at].buffered do
+    at = at + 1
   end
-  return not plain and function(i)
+  if not steps[at] or not steps[at].when then
+    return steps[at] and at or 0
+  end
+  return function(i)
     local ctx, slot, any = ctxs[i] or new_ctx(i), slots[i], false
     for n, step in ipairs(steps) do
       slot.instance, slot.position = step.number, n
@@ -168,7 +171,7 @@ local function build_plan(steps)
       end
     end
     return any, 0
-  end or nil
+  end
 end
 
 --- A function (slot index, first position) -> nothing; for body_filter (slot index, first and last

@@ -517,10 +517,13 @@ static enum gw_rc build_driver(struct gw_script_generation *g, uint32_t chain, e
         if (rc == GW_OK) {
             lua_settop(co, 2);
             lua_xmove(co, vm->L, 2);
-            if (lua_isnil(vm->L, -1))
-                lua_pop(vm->L, 1);
-            else
+            if (lua_isfunction(vm->L, -1)) {
                 g->plans[chain] = luaL_ref(vm->L, LUA_REGISTRYINDEX);
+            } else {
+                if (lua_isnumber(vm->L, -1))
+                    g->whole_from[chain] = (uint32_t)lua_tointeger(vm->L, -1);
+                lua_pop(vm->L, 1);
+            }
             g->drivers[chain * GW_PHASE_COUNT + phase] = luaL_ref(vm->L, LUA_REGISTRYINDEX);
             if (by_path)
                 g->by_path[chain] |= (uint8_t)(1u << phase);
@@ -597,6 +600,9 @@ enum gw_rc gw_script_prepare(struct gw_script *script, const struct gw_conf *con
         g->whens = no_refs(rows);
         g->drivers = no_refs(g->image->chains.len * GW_PHASE_COUNT);
         g->plans = no_refs(g->image->chains.len);
+        g->whole_from = calloc(g->image->chains.len + 1, sizeof(*g->whole_from));
+        if (g->whole_from == NULL)
+            abort();
         g->by_path = calloc(g->image->chains.len + 1, 1);
         if (g->by_path == NULL)
             abort();
@@ -693,6 +699,7 @@ static void free_generation(struct gw_script_generation *g)
     free(g->whens);
     free(g->drivers);
     free(g->plans);
+    free(g->whole_from);
     free(g->by_path);
     free(g);
 }

@@ -275,9 +275,9 @@ static enum gw_body_wish body_begin(void *self, struct gw_exchange *x)
     slot = slot_of(script->vm, x);
     if (slot == NULL)
         return GW_BODY_FAILED;
-    slot->whole_from = 0;
+    slot->whole_from = g->whole_from[chain_of(x)];
     if (plan == LUA_NOREF)
-        return GW_BODY_PIECES;
+        return slot->whole_from > 0 ? GW_BODY_WHOLE : GW_BODY_PIECES;
     task = body_task(script->vm, slot, plan);
     good = gw_task_resume(task, 1) == GW_TASK_DONE;
     if (good) {

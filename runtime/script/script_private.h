@@ -27,7 +27,8 @@ struct gw_script_generation {
     int *whens;                     /* by row: LUA_NOREF, or the function */
     int *drivers;                   /* [chain * GW_PHASE_COUNT + phase] */
     int *plans;                     /* by chain: what asks who wants a body; LUA_NOREF: all do */
-    uint8_t *by_path; /* by chain: bits of the rewrite phases that only some paths enter */
+    uint32_t *whole_from; /* by chain, where all do: the first that wants it whole, or 0 */
+    uint8_t *by_path;     /* by chain: bits of the rewrite phases that only some paths enter */
 };
 
 /* False: all plugins of this chain that have code in this rewrite phase named the paths that
