@@ -653,14 +653,18 @@ local ctx_mt = {
   __metatable = false,
 }
 
---- The nils keep a place for what most requests will set, so that the table never grows.
-local function make(handle, none)
-  return setmetatable({ gw_handle_ = handle, request = handle, state = none, consumer = none,
-    tenant = none, session = none }, ctx_mt)
+--- What most requests will set has its place from the start, so that the table never grows. The
+--- places are constants first: bytecode drops those of a constructor that are not.
+local function make(handle)
+  local ctx = { gw_handle_ = false, request = false, state = false, consumer = false,
+    tenant = false, session = false }
+  ctx.gw_handle_, ctx.request = handle, handle
+  ctx.state, ctx.consumer, ctx.tenant, ctx.session = nil, nil, nil, nil
+  return setmetatable(ctx, ctx_mt)
 end
 
 local function new_ctx(i)
-  local ctx = make(request_t(i, slots[i].serial), nil)
+  local ctx = make(request_t(i, slots[i].serial))
   ctxs[i] = ctx
   return ctx
 end

@@ -6,6 +6,7 @@
 #include "base/time.h"
 
 #define SLICE_US 1500  /* a turn may take 2 ms in all */
+#define BEGIN_US 500   /* what may come before the first slice in its turn */
 #define FLUSH_EVERY 32 /* generations: they leave about 3 KiB of machine code each */
 
 static enum gw_rc vm_make(struct gw_worker *worker, const struct gw_conf *conf, struct gw_err *err)
@@ -171,6 +172,7 @@ static void on_slice(struct gw_timer *timer)
 
 void gw_worker_prepare(struct gw_worker *worker, uint32_t number, int image_fd)
 {
+    uint64_t began_us = gw_time_mono_us();
     struct gw_err err;
     enum gw_rc rc;
 
@@ -181,7 +183,11 @@ void gw_worker_prepare(struct gw_worker *worker, uint32_t number, int image_fd)
         return;
     }
     gw_timer_init(&worker->change.slice, on_slice);
-    on_slice(&worker->change.slice);
+    /* The first plugin brings a VM, and that is a slice of its own. */
+    if (gw_time_mono_us() - began_us < BEGIN_US)
+        on_slice(&worker->change.slice);
+    else
+        gw_timer_set(worker->loop, &worker->change.slice, gw_loop_now_ms(worker->loop) + 1);
 }
 
 void gw_worker_commit(struct gw_worker *worker, uint32_t number)

@@ -1,6 +1,8 @@
 /* A program of the build: lua/gateway/NAME.lua becomes NAME.bc, which embed.c puts beside the text.
  * Reading text takes two thirds of the time that a VM needs to begin. Lines and names stay in, so
  * that errors and tracebacks read the same.
+ * One thing differs: a constructor of a table keeps no place for fields that are not constant (see
+ * make() in ctx.lua).
  *   moongate-bytecode LUA_DIR OUT_DIR NAME...     also writes OUT_DIR/version */
 #include <lauxlib.h>
 #include <lua.h>
