@@ -49,6 +49,9 @@
 /* Between the first GOAWAY and the second, unless the client answers earlier. */
 #define GW_H2_GOAWAY_GRACE_MS 1000
 
+/* Pieces up to this are kept for the end of the turn, to be written with others. */
+#define GW_H2_COPIED_BYTES_MAX (16 * 1024)
+
 /* One flush writes at most so much before the socket is asked. */
 #define GW_H2_FLUSH_BYTES (256 * 1024)
 

@@ -107,6 +107,7 @@ struct gw_conf_upstream {
     struct gw_where where;
     uint64_t hash; /* same hash: same meaning; runtime state is kept anyway, by name */
     uint8_t balance;
+    uint8_t http2;
     struct gw_ref targets; /* struct gw_conf_target */
     uint32_t connect_timeout_ms;
     uint32_t send_timeout_ms;

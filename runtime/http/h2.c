@@ -189,10 +189,13 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
     if (frame->hd.type == NGHTTP2_RST_STREAM &&
         frame->rst_stream.error_code == NGHTTP2_PROTOCOL_ERROR)
         c->floods.resets++;
-    if (!end || (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS))
+    if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     s = stream_at(c, frame->hd.stream_id);
     if (s == NULL)
+        return 0;
+    s->up.connected = true;
+    if (!end)
         return 0;
     s->framed = s->finished = true;
     gw_list_remove(&s->news);
@@ -315,6 +318,7 @@ static void produce(struct gw_h2_conn *c)
 /* Heads are submitted and lent bytes copied; after it nothing that was lent is needed. */
 static void take_given(struct gw_h2_conn *c, bool write)
 {
+    c->lent_bytes = 0;
     GW_LIST_EACH(pos, &c->dirty_streams)
     {
         struct gw_h2_stream *s = GW_CONTAINER(pos, struct gw_h2_stream, dirty);
@@ -367,10 +371,23 @@ void h2_flush(struct gw_h2_conn *c)
         c->side->on_turn(c);
 }
 
+/* Many streams of a connection have something to say in one turn: it is written once, at the end
+ * of it. A long piece is not worth the copy that this takes. */
 void gw_h2_flush_all(struct gw_h1 *h1)
 {
-    while (!gw_list_empty(&h1->dirty))
-        h2_flush(GW_CONTAINER(h1->dirty.next, struct gw_h2_conn, dirty));
+    while (!gw_list_empty(&h1->dirty)) {
+        struct gw_h2_conn *c = GW_CONTAINER(h1->dirty.next, struct gw_h2_conn, dirty);
+        if (c->lent_bytes > GW_H2_COPIED_BYTES_MAX) {
+            h2_flush(c);
+            continue;
+        }
+        gw_list_remove(&c->dirty);
+        if (c->closed || c->lingers)
+            continue;
+        take_given(c, false);
+        c->flushes_later = true;
+        gw_later(h1->loop, &c->later);
+    }
 }
 
 /* ---- what the sides ask for ---- */
@@ -612,8 +629,13 @@ void h2_on_conn(struct gw_conn *conn, unsigned what)
         gw_h1_out_flush(c->h1);
         return;
     }
-    if (what & GW_CONN_CONNECTED)
+    if (what & GW_CONN_CONNECTED) {
         h2_mark(c);
+        GW_LIST_EACH(pos, &c->streams)
+        {
+            h2_stream_given(GW_CONTAINER(pos, struct gw_h2_stream, link)); /* its times begin */
+        }
+    }
     if ((what & GW_CONN_WRITE) != 0 && gw_buf_len(&c->out) > 0 && !write_rest(c))
         return;
     if ((what & (GW_CONN_READ | GW_CONN_HANGUP)) != 0 || conn->readable)
@@ -647,6 +669,10 @@ void h2_on_later(struct gw_later *later)
         c->side->on_dead(c, GW_CLOSED, "peer closed the connection");
     else if (c->conn.readable)
         read_some(c);
+    if (!gw_list_empty(&c->dirty) || c->flushes_later) {
+        c->flushes_later = false;
+        h2_flush(c);
+    }
     gw_h1_out_flush(h1);
 }
 

@@ -38,10 +38,10 @@ GW_MUST_CHECK enum gw_rc gw_h2_client_new(struct gw_h1 *h1, const struct sockadd
 /* NULL: as many as it may have are under way, or it takes no more. */
 struct gw_upstream_stream *gw_h2_client_stream(struct gw_h2_client *client,
                                                const struct gw_upstream_limits *limits);
-struct gw_h2_client *gw_h2_client_of(struct gw_upstream_stream *stream);
-uint32_t gw_h2_client_streams(const struct gw_h2_client *client);  /* open now */
 uint32_t gw_h2_client_requests(const struct gw_h2_client *client); /* ever */
-uint64_t gw_h2_client_heard_ms(const struct gw_h2_client *client); /* any byte from it, last */
+/* Has anything been heard of it within `fresh_ms` (0: any time; UINT32_MAX: never), or has nobody
+ * used it yet? */
+bool gw_h2_client_fresh(const struct gw_h2_client *client, uint32_t fresh_ms);
 /* No more streams; closes when those that are open have ended. */
 void gw_h2_client_retire(struct gw_h2_client *client);
 

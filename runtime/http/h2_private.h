@@ -44,6 +44,10 @@ struct gw_h2_head {
     const char *malformed; /* NULL: it is not */
 };
 
+struct gw_h2_pair {
+    struct gw_str name, value;
+};
+
 struct gw_h2_stream {
     struct gw_upstream_stream up; /* of a client's stream: `stream` and `arena` alone */
     struct gw_h2_conn *conn;
@@ -90,6 +94,9 @@ struct gw_h2_stream {
     bool faulted : 1;
 
     /* an upstream's */
+    struct gw_h2_pair *pairs; /* of its head, until the flush */
+    const struct gw_fields *fields;
+    unsigned pairs_count;
     struct gw_upstream_limits limits;
     enum gw_method method;
     uint32_t informational;
@@ -148,12 +155,14 @@ struct gw_h2_conn {
     uint64_t heard_ms;
     uint32_t streams_count; /* attached ones */
     uint32_t lingered;      /* bytes */
+    size_t lent_bytes;      /* to its streams, since the last flush */
     uint32_t fatal;         /* a code: the reader was stopped by us */
     const char *fatal_why;
     bool reading : 1;
     bool writing : 1;
     bool closed : 1;
     bool lingers : 1;
+    bool flushes_later : 1; /* at the end of this turn */
     bool write_dead : 1;
     bool is_server : 1;
 };
@@ -179,10 +188,6 @@ bool h2_quiet(struct gw_h2_conn *c); /* nothing left to read or write for the se
 /* GOAWAY: the first says that the end is near, the second what was the last. */
 void h2_goaway_notice(struct gw_h2_conn *c);
 void h2_goaway(struct gw_h2_conn *c);
-
-struct gw_h2_pair {
-    struct gw_str name, value;
-};
 
 struct gw_h2_out_head {
     const struct gw_h2_pair *pairs; /* pseudo-fields, then others of ours */

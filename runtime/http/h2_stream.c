@@ -212,6 +212,7 @@ void h2_op_send_body(struct gw_stream *stream, struct gw_str piece)
     if (s->lent.len > 0)
         gw_buf_add_str(&s->out, s->lent);
     s->lent = piece;
+    s->conn->lent_bytes += piece.len;
     h2_stream_given(s);
 }
 

@@ -99,6 +99,7 @@ struct gw_upstream_limits {
     struct gw_head_limits head;
     uint32_t connect_timeout_ms, send_timeout_ms, read_timeout_ms;
     uint32_t buffer_bytes_max;
+    bool alone; /* it needs a connection of its own: it may become a tunnel */
 };
 
 /* Our stream to an upstream: one try of a request. Whoever takes one from upstream/ sets the
@@ -111,6 +112,7 @@ struct gw_upstream_stream {
     bool connected : 1;           /* what was sent may have reached it */
     bool got_bytes : 1;           /* any byte of an answer */
     bool reused : 1;              /* the connection has served others before */
+    bool shares : 1;              /* one stream of many on its connection */
     bool reusable : 1;            /* after on_end */
 };
 

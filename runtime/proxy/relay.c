@@ -116,6 +116,7 @@ static struct gw_upstream_limits client_limits(const struct exchange *ex)
         .send_timeout_ms = ex->row->send_timeout_ms,
         .read_timeout_ms = ex->row->read_timeout_ms,
         .buffer_bytes_max = limits->buffer_bytes_max,
+        .alone = ex->upgrade_wanted,
     };
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "upstream/shared.h"
 
 struct peer {
     struct gw_endpoint *endpoint;
@@ -222,6 +223,9 @@ static struct gw_endpoint *endpoint_ref(struct gw_upstream_set *set, const struc
     memcpy(&endpoint->address, address, len);
     endpoint->address_len = len;
     gw_list_init(&endpoint->idle);
+    gw_list_init(&endpoint->shared);
+    gw_list_init(&endpoint->leaving);
+    endpoint->h1 = set->h1;
     endpoint_text(endpoint);
     gw_list_push_back(bucket, &endpoint->link);
     if (++set->endpoints_count > set->buckets_count)
@@ -246,6 +250,7 @@ static void endpoint_unref(struct gw_endpoint *endpoint)
         return;
     while (!gw_list_empty(&endpoint->idle))
         idle_close(GW_CONTAINER(endpoint->idle.next, struct gw_h1_client, link));
+    shared_leave(endpoint);
     gw_list_remove(&endpoint->link);
     endpoint->set->endpoints_count--;
     free(endpoint);
@@ -255,8 +260,8 @@ void gw_endpoint_close(struct gw_upstream_stream *stream)
 {
     struct gw_endpoint *endpoint = stream->owner;
 
+    endpoint->open_count -= stream->shares ? 0 : 1;
     stream->stream.ops->reset(&stream->stream);
-    endpoint->open_count--;
     endpoint_unref(endpoint);
 }
 
@@ -267,6 +272,11 @@ enum gw_rc gw_endpoint_take(struct gw_endpoint *endpoint, const struct gw_conf_u
     struct gw_h1_client *client;
     enum gw_rc rc;
 
+    if (row->http2 && !limits->alone) {
+        rc = shared_take(endpoint, row, limits, fresh_ms, out);
+        endpoint->refs += rc == GW_OK ? 1 : 0;
+        return rc;
+    }
     if (!gw_list_empty(&endpoint->idle) && fresh_ms != UINT32_MAX) {
         client = GW_CONTAINER(endpoint->idle.next, struct gw_h1_client, link);
         if (fresh_ms == 0 ||
@@ -300,7 +310,8 @@ void gw_endpoint_give(struct gw_upstream_stream *stream, const struct gw_conf_up
     struct gw_h1_client *client = gw_h1_client_of(&stream->stream);
     struct gw_endpoint *endpoint = stream->owner;
 
-    if (!stream->reusable || endpoint->refs == 1 || endpoint->idle_count >= row->idle_conns_max ||
+    if (stream->shares || !stream->reusable || endpoint->refs == 1 ||
+        endpoint->idle_count >= row->idle_conns_max ||
         (row->requests_max > 0 && client->requests >= row->requests_max)) {
         gw_endpoint_close(stream);
         return;

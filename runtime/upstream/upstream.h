@@ -2,6 +2,7 @@
  * Lives in: one worker. An endpoint (one address) and its pool are shared by all upstreams and
  * generations that name it, so that a reload keeps warm connections.
  * Owner of a struct gw_upstream: the generations that use it, counted.
+ * A connection of HTTP/2 is shared by exchanges (upstream/shared.h).
  * Pool: last in, first out, so that what is not needed ages out; a connection in it closes
  * itself when the other side does. Limit: idle_conns_max for each endpoint. */
 #ifndef GW_UPSTREAM_UPSTREAM_H
@@ -22,8 +23,11 @@ struct gw_endpoint {
     struct gw_upstream_set *set;
     struct sockaddr_storage address;
     socklen_t address_len;
-    char text[64];       /* "127.0.0.1:9001" */
-    struct gw_list idle; /* struct gw_h1_client.link, newest first */
+    char text[64]; /* "127.0.0.1:9001" */
+    struct gw_h1 *h1;
+    struct gw_list idle;    /* struct gw_h1_client.link, newest first */
+    struct gw_list shared;  /* connections of HTTP/2 that take streams, newest first */
+    struct gw_list leaving; /* those that take no more */
     uint32_t idle_count;
     uint32_t open_count; /* idle and in use */
 };
