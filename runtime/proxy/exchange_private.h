@@ -3,6 +3,7 @@
  *   relay.c      tries, upstream, bodies, tunnel    answer.c    answers of our own
  *   static.c     files: routes                      filter.c    what plugins make of an answer
  *   proxy.c      listeners, generations              ws.c        WebSockets
+ *   follow.c     WebSockets and new confs
  *
  *   FRESH -> PHASES -> WAITING (name, body, file) -> UPSTREAM -> RELAY -> DONE
  *               \-> ANSWER -> DONE                      \-> UPSTREAM (a retry), TUNNEL
@@ -69,6 +70,7 @@ struct exchange {
     bool upgrade_wanted : 1;
     bool websocket : 1; /* and this is what it asks for */
     bool websocket_deflate : 1;
+    bool follows : 1; /* nothing of it points into the conf that it began with */
 
     struct gw_timer timer;
     uint64_t total_due_ms, try_due_ms;

@@ -12,6 +12,7 @@
 
 struct gw_exchange;
 struct gw_generation;
+struct gw_conf_route;
 
 enum gw_phase {
     GW_PHASE_REWRITE_GLOBAL, /* `rewrite` of the global chain, before the match */
@@ -79,6 +80,10 @@ struct gw_hooks {
      * exchange. */
     enum gw_phase_rc (*message)(void *self, struct gw_exchange *exchange,
                                 struct gw_ws_message *message);
+
+    /* Are the plugins of these routes of two generations the same instances, bound alike? */
+    bool (*same_chain)(void *self, const struct gw_generation *a, const struct gw_conf_route *in_a,
+                       const struct gw_generation *b, const struct gw_conf_route *in_b);
 
     /* The exchange ends while a phase waits (client gone, deadline): drop the coroutine. */
     void (*cancel)(void *self, struct gw_exchange *exchange);

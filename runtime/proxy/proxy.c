@@ -273,6 +273,7 @@ void gw_proxy_commit(struct gw_proxy *proxy, struct gw_generation *generation)
         listener->index = index;
         listener_apply(listener, generation->conf);
     }
+    follow_all(proxy);
     if (before != NULL)
         generation_unref(before);
 }

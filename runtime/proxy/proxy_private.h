@@ -60,6 +60,8 @@ struct gw_proxy {
 
 void generation_ref(struct gw_generation *generation);
 void generation_unref(struct gw_generation *generation);
+/* follow.c: open WebSockets go over to the current generation where it is the same to them. */
+void follow_all(struct gw_proxy *proxy);
 /* Has this worker more than memory_max? Cheap: looks at most once in a while. */
 bool proxy_over_memory(struct gw_proxy *proxy);
 bool listener_count_in(struct gw_client_conn *conn);

@@ -714,6 +714,28 @@ void gw_script_generation_free(struct gw_script_generation *g)
     free_generation(g);
 }
 
+bool gw_generation_same_chain(const struct gw_script_generation *a, uint32_t in_a,
+                              const struct gw_script_generation *b, uint32_t in_b)
+{
+    const struct gw_script_chain *of_a =
+        &GW_ITEMS(a->conf, a->image->chains, struct gw_script_chain)[in_a];
+    const struct gw_script_chain *of_b =
+        &GW_ITEMS(b->conf, b->image->chains, struct gw_script_chain)[in_b];
+    const uint32_t *rows_a = GW_ITEMS(a->conf, of_a->bindings, uint32_t);
+    const uint32_t *rows_b = GW_ITEMS(b->conf, of_b->bindings, uint32_t);
+
+    if (of_a->bindings.len != of_b->bindings.len)
+        return false;
+    for (uint32_t i = 0; i < of_a->bindings.len; i++) {
+        const struct gw_script_binding *x = &bindings(a)[rows_a[i]], *y = &bindings(b)[rows_b[i]];
+        if (a->instances[rows_a[i]] != b->instances[rows_b[i]] || x->on_error != y->on_error ||
+            x->deadline_ms != y->deadline_ms ||
+            !gw_str_eq(gw_ref_str(a->conf, x->when), gw_ref_str(b->conf, y->when)))
+            return false;
+    }
+    return true;
+}
+
 /* ---- the whole ---- */
 
 enum gw_rc gw_script_new(const struct gw_script_options *options, struct gw_script **out,

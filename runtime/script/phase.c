@@ -351,6 +351,16 @@ static enum gw_phase_rc message(void *self, struct gw_exchange *x, struct gw_ws_
     return enter(script->vm, slot, driver, 1, NULL);
 }
 
+static bool same_chain(void *self, const struct gw_generation *a, const struct gw_conf_route *in_a,
+                       const struct gw_generation *b, const struct gw_conf_route *in_b)
+{
+    (void)self;
+    if (in_a->chain == GW_NONE || in_b->chain == GW_NONE)
+        return in_a->chain == in_b->chain;
+    return a->script != NULL && b->script != NULL &&
+           gw_generation_same_chain(a->script, in_a->chain, b->script, in_b->chain);
+}
+
 static void cancel(void *self, struct gw_exchange *x)
 {
     struct gw_slot *slot = x->script;
@@ -391,6 +401,7 @@ void gw_phase_hooks(struct gw_script *script)
         .body_filter = body_filter,
         .body_whole = body_whole,
         .message = message,
+        .same_chain = same_chain,
         .cancel = cancel,
         .finish = finish,
     };

@@ -36,6 +36,10 @@ struct gw_script_generation {
 bool gw_generation_wants_path(const struct gw_script_generation *g, uint32_t chain,
                               enum gw_phase phase, struct gw_str path);
 
+/* The same instances in the same order, under the same conditions? */
+bool gw_generation_same_chain(const struct gw_script_generation *a, uint32_t in_a,
+                              const struct gw_script_generation *b, uint32_t in_b);
+
 void gw_phase_hooks(struct gw_script *script);
 
 /* What the driver of body_filter gets behind slot and position for a whole body. [-0, +n] */

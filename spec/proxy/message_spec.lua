@@ -290,6 +290,46 @@ function plugin.log(conf, ctx) gw.log.info("saw %d messages", ctx.seen) end]]) }
     gateway:wait_log("saw 3 messages")
   end)
 
+  it("goes over to a new conf with its instance, which is not made anew", function()
+    local text = [[
+plugins: [ watch ]
+routes:
+  - { name: "extra%d", match: { path: /extra }, respond: { body: x } }
+  - { name: all, match: { path: "/rooms/:room" }, plugins: [ { count: { tag: "%s" } } ], upstream: "${UPSTREAM}" }
+]]
+    local gateway = kit.gateway { conf = text:format(0, "a"), env = { UPSTREAM = upstream:url() },
+      plugins = {
+        watch = source("watch", "", [[function plugin.log(conf, ctx)
+  gw.log.warn("%s %s %s %s %s", ctx.route.name, ctx.route.params.room, ctx.upstream.address,
+    ctx.request.headers["x-forwarded-host"], ctx.response.headers["upgrade"]) end]]),
+        count = source("count", [[
+          ctx.state.n = ctx.state.n + 1
+          return conf.tag .. ctx.state.n .. ctx.route.params.room .. ctx.request.listener]],
+          "function plugin.init() return { n = 0 } end"),
+      } }
+    local conn = ws.connect(kit.client(gateway), { path = "/rooms/blue" })
+    local function say()
+      conn:write(ws.masked(ws.TEXT, "x"))
+      return ws.read(conn).payload
+    end
+    local function generations() return #gateway:status().workers[1].generations end
+    local name = say():match("^a2blue(.*)$")
+
+    for i = 1, 5 do
+      assert.is_true(gateway:reload(text:format(i, "a")).ok)
+      assert.equal(1, generations())
+      assert.equal("a" .. 2 + 2 * i .. "blue" .. name, say())
+    end
+    assert.is_true(gateway:reload(text:format(6, "b")).ok)
+    assert.equal(2, generations())
+    assert.equal("a14blue" .. name, say())
+    conn:write(ws.masked(ws.CLOSE, ""))
+    conn:closed()
+    conn:close()
+    gateway:wait_log("all blue " .. upstream:address() .. " a websocket")
+    kit.eventually(function() return generations() == 1 end)
+  end)
+
   it("keeps its code for a WebSocket that is open when it changes", function()
     local plugins = { tag = source("tag", [[return "old " .. msg.data]]) }
     local conn, up, gateway = open(plugins, "[ tag ]")

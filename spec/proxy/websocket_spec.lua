@@ -425,8 +425,32 @@ describe("a WebSocket", function()
       end
     end)
 
+    it("holds no old conf where nothing of it has changed", function()
+      local text = [[
+upstreams:
+  back: { targets: [ "${UPSTREAM}" ], read_timeout: %s }
+routes:
+  - { name: "extra%d", match: { path: /extra }, respond: { body: x } }
+  - { name: all, match: { path: "/*" }, upstream: back }
+]]
+      local own = kit.gateway { conf = text:format("60s", 0), env = { UPSTREAM = upstream:address() } }
+      local conn, up = pair(kit.client(own))
+      local function generations() return #own:status().workers[1].generations end
+
+      for i = 1, 5 do
+        assert.is_true(own:reload(text:format("60s", i)).ok)
+        kit.eventually(function() return generations() == 1 end)
+      end
+      assert.is_true(own:reload(text:format("70s", 6)).ok)
+      assert.equal(2, generations())
+      conn:write(ws.masked(ws.TEXT, "still"))
+      assert.equal("still", ws.read(up).payload)
+      conn:reset()
+      kit.eventually(function() return generations() == 1 end)
+    end)
+
     it("gets Close 1001 at shutdown, behind the message under way", function()
-      local own, to = with("websocket_close_timeout: 5s", "shutdown_timeout: 20s\n")
+      local own, to = with("websocket_close_timeout: 2s", "shutdown_timeout: 20s\n")
       own:may_die()
       local conn, up = pair(to)
       local quiet = ws.connect(to)
