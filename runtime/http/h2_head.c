@@ -28,6 +28,11 @@ void h2_head_free(struct gw_h2_conn *c)
     gw_buf_fini(&c->head.host);
 }
 
+static struct gw_str text_of(const struct gw_buf *buf)
+{
+    return gw_buf_len(buf) > 0 ? gw_buf_str(buf) : GW_STR("");
+}
+
 struct gw_str h2_pseudo(const struct gw_h2_conn *c, const struct gw_h2_pseudo *which)
 {
     return which->given ? gw_str(c->head.pseudo.data + which->at, which->len) : GW_STR_NULL;
@@ -167,7 +172,7 @@ bool h2_head_field(struct gw_h2_conn *c, struct gw_str name, struct gw_str value
 static bool judge_authority(struct gw_h2_conn *c, struct gw_str *authority)
 {
     struct gw_h2_head *head = &c->head;
-    struct gw_str host = gw_buf_str(&head->host);
+    struct gw_str host = text_of(&head->host);
 
     *authority = head->authority.given ? h2_pseudo(c, &head->authority) : host;
     if (!head->authority.given && !head->has_host)
@@ -213,7 +218,7 @@ struct gw_str h2_head_request(struct gw_h2_conn *c, struct gw_arena *arena)
 {
     struct gw_h2_head *head = &c->head;
     struct gw_str method = h2_pseudo(c, &head->method), path = h2_pseudo(c, &head->path);
-    struct gw_str authority, cookie = gw_buf_str(&head->cookie);
+    struct gw_str authority, cookie = text_of(&head->cookie);
     bool tunnel = head->method.given && gw_str_eq(method, GW_STR("CONNECT"));
 
     if (head->malformed != NULL || !judge_authority(c, &authority))
@@ -228,7 +233,7 @@ struct gw_str h2_head_request(struct gw_h2_conn *c, struct gw_arena *arena)
                              GW_STR(" HTTP/1.1\r\nhost: "),
                              authority,
                              GW_STR("\r\n"),
-                             gw_buf_str(&head->lines),
+                             text_of(&head->lines),
                              cookie.len > 0 ? GW_STR("cookie: ") : GW_STR(""),
                              cookie,
                              cookie.len > 0 ? GW_STR("\r\n\r\n") : GW_STR("\r\n")};
@@ -238,7 +243,7 @@ struct gw_str h2_head_request(struct gw_h2_conn *c, struct gw_arena *arena)
 struct gw_str h2_head_response(struct gw_h2_conn *c, struct gw_arena *arena)
 {
     struct gw_h2_head *head = &c->head;
-    struct gw_str cookie = gw_buf_str(&head->cookie);
+    struct gw_str cookie = text_of(&head->cookie);
 
     if (head->malformed == NULL && head->status.len != 3)
         head->malformed = "bad :status";
@@ -247,7 +252,7 @@ struct gw_str h2_head_response(struct gw_h2_conn *c, struct gw_arena *arena)
     struct gw_str parts[] = {GW_STR("HTTP/1.1 "),
                              h2_pseudo(c, &head->status),
                              GW_STR(" \r\n"),
-                             gw_buf_str(&head->lines),
+                             text_of(&head->lines),
                              cookie.len > 0 ? GW_STR("cookie: ") : GW_STR(""),
                              cookie,
                              cookie.len > 0 ? GW_STR("\r\n\r\n") : GW_STR("\r\n")};
@@ -256,7 +261,7 @@ struct gw_str h2_head_response(struct gw_h2_conn *c, struct gw_arena *arena)
 
 struct gw_str h2_head_trailers(struct gw_h2_conn *c, struct gw_arena *arena)
 {
-    struct gw_str parts[] = {gw_buf_str(&c->head.lines), GW_STR("\r\n")};
+    struct gw_str parts[] = {text_of(&c->head.lines), GW_STR("\r\n")};
 
     if (c->head.malformed != NULL)
         return GW_STR_NULL;

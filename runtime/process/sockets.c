@@ -140,11 +140,8 @@ static enum gw_rc socket_bind(const struct sockaddr_storage *address, socklen_t 
     if (address->ss_family == AF_INET6 &&
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) != 0)
         goto fail_after_socket;
-    /* Accepted ones inherit it: a second small write is not to wait for the client's delayed
-     * acknowledgement of the first. */
     if (address->ss_family != AF_UNIX &&
-        (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) != 0 ||
-         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
+        (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
          setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0))
         goto fail_after_socket;
     /* What is accepted inherits it: an answer in pieces waits for no acknowledgement. */
