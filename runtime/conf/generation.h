@@ -72,6 +72,85 @@ struct gw_conf_limits {
 
 enum gw_proxy_protocol { GW_PROXY_PROTOCOL_OFF, GW_PROXY_PROTOCOL_ON };
 
+enum gw_tls_client_mode { GW_TLS_CLIENT_OFF, GW_TLS_CLIENT_OPTIONAL, GW_TLS_CLIENT_REQUIRED };
+
+/* A field for the upstream, from the client's certificate. */
+struct gw_conf_tls_header {
+    struct gw_ref name;
+    uint8_t fact; /* enum gw_conf_tls_fact */
+};
+
+enum gw_conf_tls_fact {
+    GW_TLS_FACT_SUBJECT,
+    GW_TLS_FACT_ISSUER,
+    GW_TLS_FACT_SERIAL,
+    GW_TLS_FACT_FINGERPRINT,
+    GW_TLS_FACT_NAMES,
+    GW_TLS_FACT_NOT_AFTER,
+    GW_TLS_FACT_VERIFIED,
+};
+
+/* Which certificates of clients are taken; all fits to all names of a certificate. */
+struct gw_conf_tls_policy {
+    uint64_t hash;         /* of its meaning, contents of files included; 0: nobody is asked */
+    struct gw_ref ca;      /* DER, one behind the other */
+    struct gw_ref crl;     /* the same */
+    struct gw_ref headers; /* struct gw_conf_tls_header */
+    uint32_t depth;
+    uint8_t mode; /* enum gw_tls_client_mode */
+};
+
+struct gw_conf_tls_certificate {
+    struct gw_where where;
+    struct gw_ref file;  /* path of the certificate */
+    struct gw_ref chain; /* DER: itself, then its chain */
+    struct gw_ref key;   /* DER */
+    struct gw_ref names; /* gw_ref: lower case, "*.example.com" or "example.com" */
+    struct gw_ref kind;  /* "RSA", "ECDSA", … */
+    struct gw_ref ocsp;  /* URL of who tells whether it is revoked */
+    uint64_t not_after_s;
+    uint32_t policy; /* index */
+};
+
+/* A name that a client may ask for; "": none, or one that no other fits. */
+struct gw_conf_tls_name {
+    struct gw_ref name;
+    uint32_t certificate; /* index */
+};
+
+/* listen[].tls */
+struct gw_conf_tls {
+    struct gw_ref certificates; /* struct gw_conf_tls_certificate */
+    struct gw_ref names;        /* struct gw_conf_tls_name, sorted by name; of one name several */
+    struct gw_ref policies;     /* struct gw_conf_tls_policy, the listener's first */
+    struct gw_ref ciphers;      /* texts for OpenSSL, with NUL; none: the default */
+    struct gw_ref ciphersuites;
+    struct gw_ref groups;
+    uint32_t session_timeout_ms;
+    uint32_t hsts_s; /* Strict-Transport-Security: max-age; 0: none */
+    uint8_t version; /* enum: 0 both, 1 TLS 1.2 only, 2 TLS 1.3 only */
+    uint8_t client_order;
+    uint8_t tickets;
+    uint8_t hsts_subdomains;
+    uint8_t several_policies; /* not all names have the same */
+};
+
+/* upstreams.NAME.tls */
+struct gw_conf_upstream_tls {
+    uint64_t hash;       /* of its meaning, contents of files included: never 0 */
+    struct gw_ref ca;    /* DER; none: the system's */
+    struct gw_ref name;  /* for SNI and the check; none: the target's host */
+    struct gw_ref chain; /* what we show, or none */
+    struct gw_ref key;
+    uint8_t verify;
+};
+
+/* A file beside the conf files that was read: a certificate, a key, a list. */
+struct gw_conf_key_file {
+    struct gw_ref path;
+    uint64_t stamp; /* of inode, size and times */
+};
+
 struct gw_conf_listener {
     struct gw_ref name;
     struct gw_where where;
@@ -81,6 +160,8 @@ struct gw_conf_listener {
     uint32_t backlog;
     uint8_t proxy_protocol;
     uint8_t http2;
+    uint32_t redirect_https; /* port; 0: it serves */
+    struct gw_ref tls;       /* struct gw_conf_tls: one, or none */
     struct gw_conf_limits limits;
 };
 
@@ -116,6 +197,7 @@ struct gw_conf_upstream {
     uint32_t idle_conns_max;  /* pooled, per worker and target */
     uint32_t idle_timeout_ms;
     uint32_t requests_max; /* on one connection; 0 off */
+    struct gw_ref tls;     /* struct gw_conf_upstream_tls: one, or none */
 };
 
 enum gw_route_kind { GW_ROUTE_UPSTREAM, GW_ROUTE_RESPOND, GW_ROUTE_REDIRECT, GW_ROUTE_FILES };
@@ -260,12 +342,14 @@ struct gw_conf {
     uint64_t heap_max;      /* of the Lua VM of one worker */
 
     struct gw_conf_limits limits;
-    struct gw_ref listeners; /* struct gw_conf_listener */
-    struct gw_ref shared;    /* struct gw_conf_shared */
-    struct gw_ref upstreams; /* struct gw_conf_upstream */
-    struct gw_ref routes;    /* struct gw_conf_route, in the order of the files */
-    struct gw_ref details;   /* struct gw_conf_details, one for each route */
-    struct gw_ref table;     /* route/: the compiled match table */
+    struct gw_ref listeners;       /* struct gw_conf_listener */
+    struct gw_ref key_files;       /* struct gw_conf_key_file */
+    struct gw_ref identity_fields; /* gw_ref: lower case; what headers: of client: sets */
+    struct gw_ref shared;          /* struct gw_conf_shared */
+    struct gw_ref upstreams;       /* struct gw_conf_upstream */
+    struct gw_ref routes;          /* struct gw_conf_route, in the order of the files */
+    struct gw_ref details;         /* struct gw_conf_details, one for each route */
+    struct gw_ref table;           /* route/: the compiled match table */
 
     /* script/ fills these at load. */
     struct gw_ref script;           /* its own section */

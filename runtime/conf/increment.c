@@ -389,6 +389,8 @@ static enum gw_rc new_upstreams(struct work *w, struct gw_node *root)
     if (node->kind != GW_NODE_MAP || !gw_type_upstreams.read(&w->r, NULL, node, NULL) ||
         !gw_report_ok(w->r.report))
         return FULL(w, "an upstream has faults");
+    if (w->r.key_files_count > 0)
+        return FULL(w, "an upstream has certificates");
     return GW_OK;
 }
 
@@ -671,6 +673,7 @@ static enum gw_rc look_around(struct work *w)
 {
     const struct gw_conf *conf = w->before;
     const struct gw_conf_route *routes = GW_ITEMS(conf, conf->routes, struct gw_conf_route);
+    const struct gw_conf_key_file *keys = GW_ITEMS(conf, conf->key_files, struct gw_conf_key_file);
     struct gw_str root;
     struct stat st;
 
@@ -678,6 +681,10 @@ static enum gw_rc look_around(struct work *w)
         return FULL(w, "certificates or other files may have changed");
     if (conf->files.len > conf->conf_files)
         return FULL(w, "plugins are bound, and their code may have changed");
+    for (uint32_t i = 0; i < conf->key_files.len; i++)
+        if (stat(gw_ref_str(conf, keys[i].path).data, &st) != 0 ||
+            gw_key_file_stamp(&st) != keys[i].stamp)
+            return FULL(w, "%.*s has changed", GW_STR_ARG(gw_ref_str(conf, keys[i].path)));
     for (uint32_t i = 0; i < conf->routes.len; i++) {
         if (routes[i].kind != GW_ROUTE_FILES)
             continue;

@@ -176,6 +176,8 @@ static void read_all(struct gw_reader *r, struct gw_node *root)
     gw_section_defaults(r, &gw_section_limits, &r->conf.limits);
     (void)gw_section_read(r, &gw_section_root, root, &r->conf, 0);
     gw_upstreams_finish(r);
+    gw_key_files_finish(r);
+    gw_tls_finish(r);
     make_via(r);
     add_files(r);
     finish_paths(r);

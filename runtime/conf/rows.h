@@ -4,10 +4,13 @@
 #ifndef GW_CONF_ROWS_H
 #define GW_CONF_ROWS_H
 
+#include <sys/stat.h>
+
 #include "conf/env.h"
 #include "conf/load.h"
 #include "conf/names.h"
 #include "conf/path.h"
+#include "net/tls.h"
 
 struct gw_row;
 struct gw_files; /* include.h: what was read */
@@ -28,10 +31,14 @@ struct gw_reader {
     struct gw_conf_upstream *upstreams;
     uint32_t upstreams_count;
     uint32_t upstreams_size;
+    uint32_t target_port; /* of targets that name none */
     struct gw_names routes;
     struct gw_names route_limits; /* the bytes of a struct gw_conf_limits -> its offset */
     uint32_t route;               /* the one that is being read, or GW_NONE */
     uint32_t bindings_size;
+    struct gw_conf_key_file *key_files; /* certificates and keys (tls_files.c) */
+    uint32_t key_files_count;
+    uint32_t key_files_size;
 };
 
 /* Types a value into `field`. False: a fault is in the report, `field` is as it was. */
@@ -196,7 +203,28 @@ extern const struct gw_type gw_type_plugins;   /* bindings.c */
 /* The first one has the index 0. False: the name is taken. The name is lent until the end. */
 bool gw_upstream_add(struct gw_reader *r, struct gw_str name,
                      const struct gw_conf_upstream *upstream);
+extern const struct gw_type gw_type_listener_tls; /* tls.c: gw_ref of struct gw_conf_tls */
+extern const struct gw_type gw_type_upstream_tls; /* tls_upstream.c: of gw_conf_upstream_tls */
+extern const struct gw_section gw_section_tls;
+extern const struct gw_section gw_section_upstream_tls;
+
+/* ---- certificates and keys (tls_files.c) ---- */
+
+/* What a PEM file says, in the image. False: a fault is in the report. */
+bool gw_pem_certificates(struct gw_reader *r, const struct gw_node *node, struct gw_str path,
+                         struct gw_ref *der, struct gw_tls_certificate_facts *facts);
+bool gw_pem_key(struct gw_reader *r, const struct gw_node *node, struct gw_str path,
+                struct gw_ref chain, struct gw_ref *der);
+bool gw_pem_crls(struct gw_reader *r, const struct gw_node *node, struct gw_str path,
+                 struct gw_ref *der);
+
+uint64_t gw_key_file_stamp(const struct stat *st);
+/* Hashed and written. */
+struct gw_ref gw_upstream_tls_add(struct gw_reader *r, struct gw_conf_upstream_tls tls);
+
 /* After all was read: into the image. */
+void gw_key_files_finish(struct gw_reader *r);
+void gw_tls_finish(struct gw_reader *r); /* tls.c */
 void gw_upstreams_finish(struct gw_reader *r);
 
 /* The row of a file, without what is counted of routes and upstreams (load.c). */

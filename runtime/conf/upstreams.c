@@ -8,6 +8,7 @@
 
 #define TARGETS_MAX 1000
 #define DEFAULT_PORT 80
+#define DEFAULT_PORT_TLS 443
 #define DAY ((int64_t)86400 * 1000)
 
 /* ---- targets ---- */
@@ -24,11 +25,11 @@ static bool name_ok(struct gw_str host)
 static bool target_of(struct gw_reader *r, struct gw_str text, struct gw_conf_target *target)
 {
     struct gw_str host = text;
-    uint32_t port = DEFAULT_PORT;
+    uint32_t port = r->target_port;
 
     if (!gw_address_split(text, &host, &port)) {
         host = text;
-        port = DEFAULT_PORT;
+        port = r->target_port;
         /* With a colon it was meant to have a port, unless it is "[::1]". */
         if (text.len == 0 ||
             (memchr(text.data, ':', text.len) != NULL && text.data[text.len - 1] != ']'))
@@ -81,7 +82,8 @@ static const struct gw_row target_rows[] = {
      .type = &type_target_address,
      .offset = 0,
      .flags = GW_ROW_REQUIRED,
-     .doc = "Host and port; without a port: 80. A name is resolved again as its TTL says."},
+     .doc = "Host and port; without a port: 80, with tls: 443. A name is resolved again as its TTL "
+            "says."},
     {.key = "weight",
      .type = &gw_type_int,
      .offset = offsetof(struct gw_conf_target, weight),
@@ -196,7 +198,9 @@ static const struct gw_row rows[] = {
      .type = &gw_type_bool,
      FIELD(http2),
      .otherwise = "false",
-     .doc = "It speaks HTTP/2, in the clear without being asked; upgrades still go by HTTP/1.1."},
+     .doc = "It speaks HTTP/2: with tls by ALPN, in the clear without being asked. Upgrades still "
+            "go by "
+            "HTTP/1.1."},
     {.key = "idle_conns_max",
      .type = &gw_type_int,
      FIELD(idle_conns_max),
@@ -218,6 +222,11 @@ static const struct gw_row rows[] = {
      .min = 0,
      .max = UINT32_MAX,
      .doc = "Requests of one connection; it is closed then. 0: no limit."},
+    {.key = "tls",
+     .type = &gw_type_upstream_tls,
+     FIELD(tls),
+     .detail = &gw_section_upstream_tls,
+     .doc = "TLS to the targets; empty is enough (tls: {}). Without it: plain HTTP."},
 };
 
 const struct gw_section gw_section_upstream = GW_SECTION("upstream", rows);
@@ -260,6 +269,7 @@ static bool read_upstreams(struct gw_reader *r, const struct gw_row *row, struct
         upstream.where = gw_node_key_where(n);
         upstream.name = gw_image_add_str(r->image, n->key);
         upstream.hash = gw_node_hash(n, 0);
+        r->target_port = gw_node_get_c(n, "tls") != NULL ? DEFAULT_PORT_TLS : DEFAULT_PORT;
         if (memmem(n->key.data, n->key.len, "://", 3) != NULL)
             (void)gw_fault(r, n, "a name of an upstream cannot look like a URL");
         else if (n->kind != GW_NODE_MAP)
@@ -293,12 +303,15 @@ static bool from_url(struct gw_reader *r, const struct gw_node *node, struct gw_
     struct gw_conf_upstream upstream = {0};
     struct gw_conf_target target = {.weight = 1};
     struct gw_str rest;
+    bool tls = gw_str_starts(url, GW_STR("https://"));
+    size_t scheme = tls ? 8 : 7;
     uint32_t off;
 
-    if (!gw_str_starts(url, GW_STR("http://")))
-        return gw_fault(r, node, "only http:// can be the scheme of an upstream, not \"%.*s\"",
+    if (!tls && !gw_str_starts(url, GW_STR("http://")))
+        return gw_fault(r, node,
+                        "only http:// or https:// can be the scheme of an upstream, not \"%.*s\"",
                         GW_STR_ARG(url));
-    rest = gw_str(url.data + 7, url.len - 7);
+    rest = gw_str(url.data + scheme, url.len - scheme);
     if (rest.len > 0 && rest.data[rest.len - 1] == '/')
         rest.len--;
     if (memchr(rest.data, '/', rest.len) != NULL || memchr(rest.data, '?', rest.len) != NULL) {
@@ -306,9 +319,10 @@ static bool from_url(struct gw_reader *r, const struct gw_node *node, struct gw_
         gw_report_hint(r->report, "change paths with strip: or rewrite: of the route");
         return false;
     }
-    url.len = 7 + rest.len;
+    url.len = scheme + rest.len;
     if (gw_names_get(&r->upstream_names, url, index))
         return true;
+    r->target_port = tls ? DEFAULT_PORT_TLS : DEFAULT_PORT;
     if (!target_of(r, rest, &target))
         return gw_fault(r, node, "\"%.*s\" is no URL such as http://127.0.0.1:9001",
                         GW_STR_ARG(url));
@@ -319,6 +333,9 @@ static bool from_url(struct gw_reader *r, const struct gw_node *node, struct gw_
     upstream.name = gw_image_add_str(r->image, url);
     upstream.where = node->where;
     upstream.hash = gw_hash(url.data, url.len, GW_IMAGE_MAGIC);
+    if (tls)
+        upstream.tls =
+            gw_upstream_tls_add(r, (struct gw_conf_upstream_tls){.verify = 1}); /* as by default */
     *index = r->upstreams_count;
     return gw_upstream_add(r, url, &upstream);
 }
@@ -343,7 +360,7 @@ static bool read_upstream(struct gw_reader *r, const struct gw_row *row, struct 
     if (suggest.best.data != NULL)
         gw_report_hint(r->report, "did you mean \"%.*s\"?", GW_STR_ARG(suggest.best));
     else if (memchr(text.data, ':', text.len) != NULL)
-        gw_report_hint(r->report, "a URL begins with http://");
+        gw_report_hint(r->report, "a URL begins with http:// or https://");
     return false;
 }
 

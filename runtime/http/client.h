@@ -11,6 +11,7 @@
 
 #include "base/list.h"
 #include "http/stream.h"
+#include "net/tls.h"
 
 struct gw_client_conn;
 
@@ -25,6 +26,7 @@ struct gw_client_limits {
     uint32_t half_close_timeout_ms;
     bool proxy_protocol;
     bool http2;    /* with prior knowledge, in the clear */
+    bool tls;      /* it begins with a handshake; on_tls tells with what */
     uint32_t refs; /* owned by the user */
 };
 
@@ -37,6 +39,8 @@ struct gw_client_user {
                        uint16_t status, const char *why);
     /* The PROXY protocol has told who it is. False: refuse it with 503. */
     bool (*on_peer)(struct gw_client_conn *conn);
+    /* With what a handshake is made, at its begin. NULL: the listener has no TLS any more. */
+    struct gw_tls_server *(*on_tls)(struct gw_client_conn *conn);
     /* The connection has ended; its memory goes at the end of the turn, with on_freed. */
     void (*on_closed)(struct gw_client_conn *conn);
     void (*on_freed)(struct gw_client_conn *conn);
@@ -55,7 +59,8 @@ struct gw_client_ops {
 struct gw_client_conn {
     const struct gw_client_ops *ops;
     const struct gw_client_user *user;
-    void *user_data; /* the listener */
+    void *user_data;     /* the listener */
+    struct gw_conn *net; /* the socket below, plain or TLS */
     struct gw_client_limits *limits;
     struct gw_list link; /* the user's list of connections */
     uint64_t born_ms;

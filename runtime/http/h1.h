@@ -12,6 +12,7 @@
 #include "http/chunk.h"
 #include "http/client.h"
 #include "net/conn.h"
+#include "net/tls.h"
 
 /* What all HTTP/1 connections of a worker share: the output under construction, the date. */
 struct gw_h1;
@@ -103,10 +104,11 @@ struct gw_h1_client {
     bool asked_upgrade : 1;
 };
 
-/* Starts to connect; requests may be sent at once (they wait in memory). Failure comes by
- * on_reset, never from within. */
+/* Starts to connect, `tls` NULL: without; requests may be sent at once (they wait in memory).
+ * Failure comes by on_reset, never from within. */
 GW_MUST_CHECK enum gw_rc gw_h1_client_new(struct gw_h1 *h1, const struct sockaddr *address,
                                           socklen_t len, const struct gw_upstream_limits *limits,
+                                          const struct gw_tls_target *tls,
                                           struct gw_h1_client **out);
 /* For one more request: `client->up` is the taker's from here. */
 void gw_h1_client_begin(struct gw_h1_client *client);

@@ -276,11 +276,6 @@ static void client_read(struct gw_h1_client *c)
     c->pipe.feeding = false;
 }
 
-static enum gw_rc connect_rc(int error)
-{
-    return error == ECONNREFUSED || error == ENOENT ? GW_REFUSED : GW_CLOSED;
-}
-
 static void on_writable(struct gw_h1_client *c)
 {
     enum gw_rc rc = gw_h1_out_resume(&c->pipe);
@@ -301,18 +296,27 @@ static void on_writable(struct gw_h1_client *c)
     }
 }
 
+/* A ticket or a change of keys is no message. */
+static bool only_tls(struct gw_conn *conn)
+{
+    char byte;
+    size_t got;
+
+    return conn->tls != NULL && gw_conn_read(conn, &byte, 1, &got) == GW_AGAIN;
+}
+
 static void on_conn(struct gw_conn *conn, unsigned what)
 {
     struct gw_h1_client *c = GW_CONTAINER(conn, struct gw_h1_client, pipe.conn);
 
     if (c->state == CL_PARKED) {
         /* Nothing may come now: it closes, or it breaks the rules. */
-        if (what & (GW_CONN_READ | GW_CONN_HANGUP))
+        if ((what & (GW_CONN_READ | GW_CONN_HANGUP)) != 0 && !only_tls(conn))
             c->on_idle_end(c);
         return;
     }
     if (what & GW_CONN_FAILED) {
-        client_fail(c, connect_rc(conn->error), strerror(conn->error));
+        client_fail(c, gw_conn_fault_rc(conn), gw_conn_fault(conn));
         gw_h1_out_flush(c->pipe.h1);
         return;
     }
@@ -519,7 +523,8 @@ static const struct gw_stream_ops client_ops = {
 /* ---- life ---- */
 
 enum gw_rc gw_h1_client_new(struct gw_h1 *h1, const struct sockaddr *address, socklen_t len,
-                            const struct gw_upstream_limits *limits, struct gw_h1_client **out)
+                            const struct gw_upstream_limits *limits,
+                            const struct gw_tls_target *tls, struct gw_h1_client **out)
 {
     struct gw_h1_client *c = calloc(1, sizeof(*c));
     enum gw_rc rc;
@@ -527,6 +532,11 @@ enum gw_rc gw_h1_client_new(struct gw_h1 *h1, const struct sockaddr *address, so
     if (c == NULL)
         return GW_NOMEM;
     rc = gw_conn_connect(&c->pipe.conn, h1->loop, address, len, on_conn);
+    if (rc == GW_OK && tls != NULL) {
+        rc = gw_tls_connect(&c->pipe.conn, tls);
+        if (rc != GW_OK)
+            gw_conn_close(&c->pipe.conn);
+    }
     if (rc != GW_OK) {
         free(c);
         return rc;

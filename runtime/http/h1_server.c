@@ -1,8 +1,11 @@
 /* A client's connection: its life, its moves from state to state, its timers. */
 #include <stdlib.h>
 
+#include "base/cidr.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "http/h1_server_private.h"
+#include "http/h2.h"
 
 static struct gw_h1_server *server_of_pipe(struct gw_pipe *pipe)
 {
@@ -108,12 +111,67 @@ static void on_broken(struct gw_pipe *pipe)
 
 static const struct gw_pipe_side server_side = {on_written, on_blocked, on_broken};
 
+/* ---- TLS ---- */
+
+/* As nginx answers them: who speaks without TLS can read it. */
+static void refuse_plain(struct gw_h1_server *s)
+{
+    static const char answer[] =
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        "Content-Length: 51\r\nConnection: close\r\n\r\n"
+        "This port speaks HTTPS; the request came as HTTP.\r\n";
+
+    gw_tls_drop(&s->pipe.conn);
+    s->state = SV_LINGER;
+    gw_h1_out_text(&s->pipe, answer, sizeof(answer) - 1);
+    gw_h1_out_flush(s->pipe.h1);
+}
+
+static void on_handshake(struct gw_h1_server *s, unsigned what)
+{
+    char address[GW_IP_TEXT_BYTES];
+
+    if (what & GW_CONN_CONNECTED) {
+        s->state = SV_IDLE;
+        server_set_timer(s, s->client.limits->header_timeout_ms);
+        if (gw_str_eq(gw_conn_alpn(&s->pipe.conn), GW_STR("h2")))
+            gw_h2_server_take(s, GW_STR(""));
+        else if (s->pipe.conn.readable)
+            server_read(s);
+    } else if (what & GW_CONN_FAILED) {
+        (void)gw_ip_format(s->client.address, address);
+        gw_info("client %s: %s", address, gw_conn_fault(&s->pipe.conn));
+        if (gw_tls_plain_client(&s->pipe.conn))
+            refuse_plain(s);
+        else
+            server_kill(s, GW_TLS, "the TLS handshake failed");
+    }
+}
+
+void server_begin_tls(struct gw_h1_server *s, struct gw_str early)
+{
+    struct gw_tls_server *tls = s->client.user->on_tls(&s->client);
+
+    if (tls == NULL) {
+        server_kill(s, GW_CLOSED, "the listener has no TLS any more");
+        return;
+    }
+    s->state = SV_TLS;
+    gw_tls_accept(&s->pipe.conn, tls, early);
+    if (early.len > 0)
+        gw_later(s->pipe.h1->loop, &s->pipe.later);
+}
+
 /* ---- events ---- */
 
 static void on_conn(struct gw_conn *conn, unsigned what)
 {
     struct gw_h1_server *s = GW_CONTAINER(conn, struct gw_h1_server, pipe.conn);
 
+    if (s->state == SV_TLS) {
+        on_handshake(s, what);
+        return;
+    }
     if ((what & GW_CONN_WRITE) != 0 && gw_buf_len(&s->pipe.out) > 0) {
         enum gw_rc rc = gw_h1_out_resume(&s->pipe);
         if (rc == GW_CLOSED) {
@@ -193,7 +251,10 @@ static void on_later(struct gw_later *later)
         gw_h1_out_flush(s->pipe.h1);
         return;
     }
-    server_read(s);
+    if (s->state == SV_TLS)
+        gw_conn_go_on(&s->pipe.conn);
+    else
+        server_read(s);
 }
 
 void server_moved(struct gw_h1_server *s)
@@ -228,6 +289,10 @@ static void client_refuse(struct gw_client_conn *conn)
 {
     struct gw_h1_server *s = server_of(conn);
 
+    if (s->state == SV_TLS) { /* a handshake costs more than it is worth */
+        server_kill(s, GW_LIMIT, "too many connections");
+        return;
+    }
     server_refuse(s);
     gw_h1_out_flush(s->pipe.h1);
 }
@@ -270,8 +335,11 @@ struct gw_client_conn *gw_h1_server_new(struct gw_h1 *h1, int fd, const struct g
     gw_address_v6(peer, s->client.address);
     s->client.port = gw_address_port(peer);
     s->client.unix_peer = peer->sa_family == AF_UNIX;
+    s->client.net = &s->pipe.conn;
     s->state = limits->proxy_protocol ? SV_PROXY : SV_IDLE;
     server_set_timer(s, limits->header_timeout_ms);
+    if (limits->tls && !limits->proxy_protocol)
+        server_begin_tls(s, GW_STR(""));
     return &s->client;
 }
 

@@ -3,7 +3,7 @@
  *   h1_server_read.c    what the client sends: PROXY protocol, heads, bodies
  *   h1_server_write.c   what it gets: the operations of its stream
  *
- *   PROXY -> IDLE -> HEAD -> BUSY -> IDLE …        one request after the other
+ *   PROXY -> TLS -> IDLE -> HEAD -> BUSY -> IDLE …   one request after the other
  *                             BUSY -> DISCARD -> IDLE   answered before the body had come
  *                             BUSY -> RAW          after 101
  *                             BUSY -> LINGER       we close, the client may still be sending
@@ -14,7 +14,7 @@
 #include "http/h1.h"
 #include "http/h1_out.h"
 
-enum { SV_PROXY, SV_IDLE, SV_HEAD, SV_BUSY, SV_DISCARD, SV_LINGER, SV_RAW, SV_CLOSED };
+enum { SV_PROXY, SV_TLS, SV_IDLE, SV_HEAD, SV_BUSY, SV_DISCARD, SV_LINGER, SV_RAW, SV_CLOSED };
 
 static inline uint64_t server_now(const struct gw_h1_server *s)
 {
@@ -51,6 +51,8 @@ void server_close(struct gw_h1_server *s, bool hard);
 void server_moved(struct gw_h1_server *s);
 /* We have ended our side; what still comes is read and dropped, for a while. */
 void server_linger(struct gw_h1_server *s);
+/* Shakes hands; `early` was read already. */
+void server_begin_tls(struct gw_h1_server *s, struct gw_str early);
 /* Ready for the next request. */
 void server_go_idle(struct gw_h1_server *s);
 

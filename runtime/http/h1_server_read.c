@@ -62,7 +62,8 @@ static bool begins_http2(const struct gw_h1_server *s, struct gw_str data)
 {
     size_t len = data.len < GW_H2_PREFACE_LEN ? data.len : GW_H2_PREFACE_LEN;
 
-    return s->client.limits->http2 && s->client.requests == 0 &&
+    /* Over TLS it is chosen by ALPN (RFC 9113 3.2). */
+    return s->client.limits->http2 && s->client.requests == 0 && s->pipe.conn.tls == NULL &&
            memcmp(data.data, GW_H2_PREFACE, len) == 0;
 }
 
@@ -258,6 +259,14 @@ static size_t consume_proxy(struct gw_h1_server *s, struct gw_str data)
     }
     s->state = SV_IDLE;
     server_set_timer(s, s->client.limits->header_timeout_ms);
+    if (s->client.limits->tls) {
+        /* Who may not come in is not worth a handshake. */
+        if (!s->client.user->on_peer(&s->client))
+            server_kill(s, GW_LIMIT, "too many connections");
+        else
+            server_begin_tls(s, gw_str(data.data + len, data.len - len));
+        return data.len;
+    }
     if (!s->client.user->on_peer(&s->client))
         server_refuse(s);
     return len;

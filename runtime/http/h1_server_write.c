@@ -109,7 +109,7 @@ static enum gw_rc send_file(struct gw_stream *stream, struct gw_files_body *body
     struct gw_h1_server *s = server_of_stream(stream);
     enum gw_rc rc;
 
-    if (s->pipe.chunked_out || gw_buf_len(&s->pipe.out) > 0)
+    if (s->pipe.chunked_out || s->pipe.conn.tls != NULL || gw_buf_len(&s->pipe.out) > 0)
         return GW_UNSUPPORTED;
     rc = gw_files_body_next(body, s->pipe.conn.fd, max, sent);
     if (rc == GW_AGAIN) {

@@ -623,9 +623,13 @@ void h2_on_conn(struct gw_conn *conn, unsigned what)
         return;
     }
     if (what & GW_CONN_FAILED) {
-        enum gw_rc rc =
-            conn->error == ECONNREFUSED || conn->error == ENOENT ? GW_REFUSED : GW_CLOSED;
-        c->side->on_dead(c, rc, strerror(conn->error));
+        c->side->on_dead(c, gw_conn_fault_rc(conn), gw_conn_fault(conn));
+        gw_h1_out_flush(c->h1);
+        return;
+    }
+    if ((what & GW_CONN_CONNECTED) != 0 && conn->tls != NULL &&
+        !gw_str_eq(gw_conn_alpn(conn), GW_STR("h2"))) {
+        c->side->on_dead(c, GW_TLS, "the upstream does not speak HTTP/2 (ALPN)");
         gw_h1_out_flush(c->h1);
         return;
     }

@@ -31,8 +31,8 @@ struct gw_h2_client_user {
 };
 
 GW_MUST_CHECK enum gw_rc gw_h2_client_new(struct gw_h1 *h1, const struct sockaddr *address,
-                                          socklen_t len, uint32_t connect_timeout_ms,
-                                          uint32_t idle_timeout_ms,
+                                          socklen_t len, const struct gw_tls_target *tls,
+                                          uint32_t connect_timeout_ms, uint32_t idle_timeout_ms,
                                           const struct gw_h2_client_user *user, void *owner,
                                           struct gw_h2_client **out);
 /* NULL: as many as it may have are under way, or it takes no more. */

@@ -398,9 +398,9 @@ static const struct gw_h2_side client_side = {
 };
 
 enum gw_rc gw_h2_client_new(struct gw_h1 *h1, const struct sockaddr *address, socklen_t len,
-                            uint32_t connect_timeout_ms, uint32_t idle_timeout_ms,
-                            const struct gw_h2_client_user *user, void *owner,
-                            struct gw_h2_client **out)
+                            const struct gw_tls_target *tls, uint32_t connect_timeout_ms,
+                            uint32_t idle_timeout_ms, const struct gw_h2_client_user *user,
+                            void *owner, struct gw_h2_client **out)
 {
     struct gw_h2_client *h = calloc(1, sizeof(*h));
     enum gw_rc rc;
@@ -414,6 +414,11 @@ enum gw_rc gw_h2_client_new(struct gw_h1 *h1, const struct sockaddr *address, so
     h->owner = owner;
     h->idle_timeout_ms = idle_timeout_ms;
     rc = gw_conn_connect(&h->c.conn, h1->loop, address, len, h2_on_conn);
+    if (rc == GW_OK && tls != NULL) {
+        rc = gw_tls_connect(&h->c.conn, tls);
+        if (rc != GW_OK)
+            gw_conn_close(&h->c.conn);
+    }
     if (rc != GW_OK) {
         free(h);
         return rc;

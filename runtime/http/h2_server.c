@@ -573,6 +573,7 @@ void gw_h2_server_take(struct gw_h1_server *from, struct gw_str data)
         abort();
     h->client = from->client;
     h->client.ops = &client_ops;
+    h->client.net = &h->c.conn;
     h->c.side = &server_side;
     h->c.h1 = h1;
     h->c.limits = &h->client.limits->head;

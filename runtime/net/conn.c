@@ -89,6 +89,12 @@ static void handshake_step(struct gw_conn *conn, unsigned what)
         conn->fn(conn, GW_CONN_FAILED);
 }
 
+void gw_conn_go_on(struct gw_conn *conn)
+{
+    if (conn->handshaking)
+        handshake_step(conn, 0);
+}
+
 /* The first news after connect(): did it work? */
 static void connect_done(struct gw_conn *conn, unsigned what)
 {
@@ -216,6 +222,7 @@ enum gw_rc gw_conn_move(struct gw_conn *from, struct gw_conn *to, gw_conn_fn fn)
     *to = *from;
     to->fn = fn;
     from->fd = -1;
+    from->tls = NULL;
     rc = gw_io_open(&to->io, loop, to->fd, on_io);
     if (rc != GW_OK) {
         to->ops->close(to, true);

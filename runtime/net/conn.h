@@ -89,6 +89,9 @@ static inline void gw_conn_shutdown(struct gw_conn *conn)
     conn->ops->shutdown(conn);
 }
 
+/* Goes on with a handshake as if there were news: bytes were read before it began. */
+void gw_conn_go_on(struct gw_conn *conn);
+
 /* Takes TLS off before its first byte: for net/tls.c. */
 void gw_conn_plain(struct gw_conn *conn);
 

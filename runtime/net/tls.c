@@ -490,6 +490,7 @@ static void tls_free(struct gw_tls *tls)
     gw_buf_fini(&tls->early);
     gw_buf_fini(&tls->out);
     free(tls->fault);
+    tls_peer_free(tls->peer);
     free(tls);
 }
 

@@ -34,7 +34,7 @@ struct gw_tls_settings {
     const char *groups;                /* key exchange, most wanted first */
     bool client_order;                 /* the client's preference wins */
     bool tickets;
-    bool http2;                 /* offer or take "h2" by ALPN before "http/1.1" */
+    bool http2;                 /* a server takes "h2" by ALPN before "http/1.1" */
     uint32_t session_timeout_s; /* how long a ticket is good */
 };
 
@@ -136,10 +136,16 @@ struct gw_tls_saved {
 };
 void gw_tls_saved_fini(struct gw_tls_saved *saved);
 
-/* The conn is connecting. `name`: for SNI and for the check; an address is checked as such and
- * not sent. `saved` may be NULL; it outlives the connection. */
-GW_MUST_CHECK enum gw_rc gw_tls_connect(struct gw_conn *conn, struct gw_tls_client *client,
-                                        struct gw_str name, struct gw_tls_saved *saved);
+/* Whom to expect. */
+struct gw_tls_target {
+    struct gw_tls_client *client;
+    struct gw_str name; /* for SNI and for the check; an address is checked as such and not sent */
+    struct gw_tls_saved *saved; /* may be NULL; it outlives the connection */
+    bool http2;                 /* "h2" is offered by ALPN, and nothing else; else "http/1.1" */
+};
+
+/* The conn is connecting. */
+GW_MUST_CHECK enum gw_rc gw_tls_connect(struct gw_conn *conn, const struct gw_tls_target *target);
 
 /* ---- facts, from GW_CONN_CONNECTED on; all lent for the life of the connection ---- */
 
@@ -165,10 +171,10 @@ enum gw_tls_field {
     GW_TLS_NAMES,       /* "DNS:a.example, URI:spiffe://…, email:…, IP:…" */
     GW_TLS_NOT_BEFORE,  /* seconds since 1970 */
     GW_TLS_NOT_AFTER,
-    GW_TLS_PEM,
+    GW_TLS_FIELDS
 };
-/* Appends a fact of the peer's certificate. False: there is none. */
-bool gw_tls_peer(const struct gw_conn *conn, enum gw_tls_field field, struct gw_buf *out);
+/* The peer's certificate by enum gw_tls_field, made at the first question. NULL: it showed none. */
+const struct gw_str *gw_tls_peer(const struct gw_conn *conn);
 
 /* ---- files of the conf (loader) ---- */
 

@@ -16,9 +16,10 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
 
     if (tls->saved == NULL)
         return 0;
+    /* A copy: OpenSSL spoils the session of a connection that ends without goodbye, as many do. */
     SSL_SESSION_free(tls->saved->session);
-    tls->saved->session = session;
-    return 1; /* we keep it */
+    tls->saved->session = SSL_SESSION_dup(session);
+    return 0;
 }
 
 void gw_tls_saved_fini(struct gw_tls_saved *saved)
@@ -65,8 +66,6 @@ static enum gw_rc show(SSL_CTX *ctx, const struct gw_tls_identity *identity, str
 enum gw_rc gw_tls_client_new(const struct gw_tls_client_options *options,
                              struct gw_tls_client **out, struct gw_err *err)
 {
-    static const unsigned char protocols[] = "\x02h2\x08http/1.1";
-    unsigned skip = options->settings.http2 ? 0 : 3;
     struct gw_tls_client *client = calloc(1, sizeof(*client));
     enum gw_rc rc;
 
@@ -87,8 +86,6 @@ enum gw_rc gw_tls_client_new(const struct gw_tls_client_options *options,
     (void)SSL_CTX_set_session_cache_mode(client->ctx,
                                          SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(client->ctx, on_session);
-    (void)SSL_CTX_set_alpn_protos(client->ctx, protocols + skip,
-                                  (unsigned)sizeof(protocols) - 1 - skip);
     *out = client;
     return GW_OK;
 }
@@ -120,9 +117,21 @@ static bool expect_name(SSL *ssl, const char *name)
            SSL_set_tlsext_host_name(ssl, name) == 1;
 }
 
-enum gw_rc gw_tls_connect(struct gw_conn *conn, struct gw_tls_client *client, struct gw_str name,
-                          struct gw_tls_saved *saved)
+/* Again a copy, for the same reason. */
+static void resume(struct gw_tls *tls)
 {
+    SSL_SESSION *session = tls->saved != NULL ? tls->saved->session : NULL;
+    SSL_SESSION *copy = session != NULL ? SSL_SESSION_dup(session) : NULL;
+
+    if (copy != NULL && SSL_SESSION_is_resumable(copy))
+        (void)SSL_set_session(tls->ssl, copy);
+    SSL_SESSION_free(copy);
+}
+
+enum gw_rc gw_tls_connect(struct gw_conn *conn, const struct gw_tls_target *target)
+{
+    static const unsigned char protocols[] = "\x02h2\x08http/1.1";
+    struct gw_str name = target->name;
     char text[GW_TLS_SERVER_NAME_BYTES_MAX + 1];
     struct gw_tls *tls;
     BIO *bio;
@@ -132,8 +141,8 @@ enum gw_rc gw_tls_connect(struct gw_conn *conn, struct gw_tls_client *client, st
     memcpy(text, name.data, name.len);
     text[name.len] = '\0';
     tls = tls_attach(conn);
-    tls->saved = saved;
-    tls->ssl = SSL_new(client->ctx);
+    tls->saved = target->saved;
+    tls->ssl = SSL_new(target->client->ctx);
     bio = tls_bio_new(tls);
     if (tls->ssl == NULL || bio == NULL) {
         BIO_free(bio);
@@ -142,9 +151,10 @@ enum gw_rc gw_tls_connect(struct gw_conn *conn, struct gw_tls_client *client, st
     SSL_set_bio(tls->ssl, bio, bio);
     SSL_set_app_data(tls->ssl, tls);
     SSL_set_connect_state(tls->ssl);
+    (void)SSL_set_alpn_protos(tls->ssl, target->http2 ? protocols : protocols + 3,
+                              target->http2 ? 3 : 9);
     if (!expect_name(tls->ssl, text))
         return GW_INVALID;
-    if (saved != NULL && saved->session != NULL && SSL_SESSION_is_resumable(saved->session))
-        (void)SSL_set_session(tls->ssl, saved->session);
+    resume(tls);
     return GW_OK;
 }

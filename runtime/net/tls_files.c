@@ -209,15 +209,18 @@ enum gw_rc gw_tls_read_key(struct gw_str pem, struct gw_str chain, struct gw_buf
     enum gw_rc rc;
 
     BIO_free(bio);
+    if (key == NULL && memmem(pem.data, pem.len, "PRIVATE KEY-----", 16) == NULL) {
+        ERR_clear_error(); /* it would say "unsupported" */
+        return gw_err_set(err, GW_INVALID, "has no private key (PEM, \"BEGIN PRIVATE KEY\")");
+    }
     if (encrypted) {
         ERR_clear_error();
         EVP_PKEY_free(key);
         return gw_err_set(err, GW_UNSUPPORTED, "is encrypted with a password: store it without");
     }
     if (key == NULL)
-        return at_end() ? gw_err_set(err, GW_INVALID, "has no private key (PEM)")
-                        : gw_err_set(err, GW_INVALID, "the key cannot be read: %s",
-                                     tls_error_text(words, sizeof(words)));
+        return gw_err_set(err, GW_INVALID, "the key cannot be read: %s",
+                          tls_error_text(words, sizeof(words)));
     rc = check_pair(chain, key, err);
     if (rc == GW_OK) {
         info = EVP_PKEY2PKCS8(key);

@@ -111,25 +111,16 @@ static void serial_text(const X509 *x509, struct gw_buf *out)
     BN_free(number);
 }
 
-static void pem_text(X509 *x509, struct gw_buf *out)
-{
-    BIO *bio = BIO_new(BIO_s_mem());
+struct tls_peer {
+    struct gw_buf text;
+    struct gw_str fields[GW_TLS_FIELDS];
+};
 
-    if (bio == NULL)
-        abort();
-    (void)PEM_write_bio_X509(bio, x509);
-    bio_move(bio, out);
-}
-
-bool gw_tls_peer(const struct gw_conn *conn, enum gw_tls_field field, struct gw_buf *out)
+static void field_text(X509 *x509, enum gw_tls_field field, struct gw_buf *out)
 {
-    SSL *ssl = conn->tls != NULL ? conn->tls->ssl : NULL;
-    X509 *x509 = ssl != NULL ? SSL_get0_peer_certificate(ssl) : NULL;
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned len = 0;
 
-    if (x509 == NULL)
-        return false;
     switch (field) {
     case GW_TLS_SUBJECT:
         name_text(X509_get_subject_name(x509), out);
@@ -153,10 +144,41 @@ bool gw_tls_peer(const struct gw_conn *conn, enum gw_tls_field field, struct gw_
     case GW_TLS_NOT_AFTER:
         time_text(X509_get0_notAfter(x509), out);
         break;
-    case GW_TLS_PEM:
-        pem_text(x509, out);
+    case GW_TLS_FIELDS:
         break;
     }
+}
+
+const struct gw_str *gw_tls_peer(const struct gw_conn *conn)
+{
+    SSL *ssl = conn->tls != NULL ? conn->tls->ssl : NULL;
+    X509 *x509 = ssl != NULL ? SSL_get0_peer_certificate(ssl) : NULL;
+    size_t ends[GW_TLS_FIELDS], from = 0;
+    struct tls_peer *peer;
+
+    if (x509 == NULL)
+        return NULL;
+    if (conn->tls->peer != NULL)
+        return conn->tls->peer->fields;
+    peer = calloc(1, sizeof(*peer));
+    if (peer == NULL)
+        abort();
+    for (unsigned i = 0; i < GW_TLS_FIELDS; i++) {
+        field_text(x509, (enum gw_tls_field)i, &peer->text);
+        ends[i] = gw_buf_len(&peer->text);
+    }
+    for (unsigned i = 0; i < GW_TLS_FIELDS; i++) {
+        peer->fields[i] = gw_str(peer->text.data + from, ends[i] - from);
+        from = ends[i];
+    }
     ERR_clear_error();
-    return true;
+    conn->tls->peer = peer;
+    return peer->fields;
+}
+
+void tls_peer_free(struct tls_peer *peer)
+{
+    if (peer != NULL)
+        gw_buf_fini(&peer->text);
+    free(peer);
 }

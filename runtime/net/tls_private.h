@@ -15,10 +15,13 @@
 
 enum { TLS_HANDSHAKE, TLS_OPEN, TLS_DEAD /* after a fatal error nothing may be sent */ };
 
+struct tls_peer;
+
 struct gw_tls {
     SSL *ssl;                     /* a server's: made when the first byte is there */
     struct gw_tls_server *server; /* while it shakes hands */
     struct gw_tls_saved *saved;   /* a client's */
+    struct tls_peer *peer;        /* who the other end is, once somebody has asked */
     char *fault;                  /* why the handshake failed */
     struct gw_buf early;          /* read before we were asked */
     struct gw_buf out;            /* encrypted; the socket was full */
@@ -40,6 +43,9 @@ struct gw_tls {
 BIO *tls_bio_new(struct gw_tls *tls);
 /* Makes `conn` a TLS one that shakes hands when the socket says so. */
 struct gw_tls *tls_attach(struct gw_conn *conn);
+
+/* tls_peer.c */
+void tls_peer_free(struct tls_peer *peer);
 
 /* tls_server.c: the first byte is there. False: out of memory. */
 bool tls_server_begin(struct gw_tls *tls);

@@ -29,6 +29,7 @@ enum gw_message_type {
     GW_MESSAGE_LOG,     /* descriptor: the log, opened again */
     GW_MESSAGE_ADVANCE, /* value: milliseconds that the clock jumps forward (specs) */
     GW_MESSAGE_STATUS,  /* number: of the question */
+    GW_MESSAGE_TICKETS, /* text: struct gw_tls_tickets, for all handshakes from now on */
 
     /* worker -> master */
     GW_MESSAGE_READY,    /* number of the generation that it serves */

@@ -160,6 +160,7 @@ static void run_child(struct gw_child *child, int channel)
                                         .image_fd = master->image_fd,
                                         .shared = master->shared,
                                         .beat_ms = master->beat_ms,
+                                        .tickets = &master->tickets,
                                         .test = master->options.test,
                                         .wrap = master->options.wrap};
     struct gw_shared_fd zones[GW_SHARED_FDS_MAX];

@@ -374,6 +374,7 @@ static enum gw_rc start(struct gw_master *master, struct gw_err *err)
         return gw_err_set(err, GW_SYSTEM, "loop: %s", strerror(errno));
     gw_sockets_init(&master->sockets);
     gw_children_init(master);
+    gw_tickets_init(master);
     gw_reload_init(master);
     gw_rounds_init(master);
     if (gw_loop_signals(master->loop, signals, on_signal, master) != GW_OK)
@@ -390,6 +391,7 @@ static void end(struct gw_master *master)
     if (master->reload.loader != NULL)
         gw_loader_cancel(master->reload.loader);
     gw_children_fini(master);
+    gw_tickets_fini(master);
     gw_watch_free(master->watch);
     gw_control_close(master->control);
     gw_sockets_fini(&master->sockets);

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "net/loop.h"
+#include "net/tls.h"
 #include "process/channel.h"
 #include "process/control.h"
 #include "process/loader.h"
@@ -145,7 +146,9 @@ struct gw_master {
     struct gw_round status;
     struct gw_round advance;
     struct gw_watch *watch;
-    struct gw_message message; /* the one that is sent or handled */
+    struct gw_tls_tickets tickets;
+    struct gw_timer tickets_timer; /* the next change of keys */
+    struct gw_message message;     /* the one that is sent or handled */
 };
 
 /* ---- children.c ---- */
@@ -187,6 +190,13 @@ void gw_reload_died(struct gw_child *child, const char *how);
 /* Rows for shm/ of the dictionaries of one conf, or of two together. Free with free(). */
 struct gw_shared_row *gw_reload_shared_rows(const struct gw_conf *a, const struct gw_conf *b,
                                             size_t *count);
+
+/* ---- tickets.c ---- */
+
+void gw_tickets_init(struct gw_master *master);
+void gw_tickets_fini(struct gw_master *master);
+/* For specs: as if so much time had gone. */
+void gw_tickets_advance(struct gw_master *master, uint64_t ms);
 
 /* ---- status.c ---- */
 

@@ -114,8 +114,10 @@ void gw_advance_ask(struct gw_master *master, uint64_t client, uint64_t ms)
                           "that can be moved");
     else if (master->advance.active)
         gw_control_refuse(master->control, client, "the clock is being moved already");
-    else
+    else {
+        gw_tickets_advance(master, ms);
         round_start(master, &master->advance, client, ms, ADVANCE_TIMEOUT_MS);
+    }
 }
 
 /* ---- the answer ---- */

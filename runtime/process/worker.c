@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "net/tls.h"
 #include "process/privilege.h"
 
 #define HEAP_HIGH_MS 10000 /* over 80 % for so long: a successor is asked for */
@@ -195,6 +196,18 @@ static void on_state(struct gw_worker *worker, uint32_t question)
         gw_warn("status could not be sent");
 }
 
+static void on_tickets(struct gw_worker *worker, const struct gw_message *message)
+{
+    struct gw_tls_tickets tickets;
+
+    if (message->text_len != sizeof(tickets)) {
+        gw_error("the master sent keys of %u bytes", message->text_len);
+        return;
+    }
+    memcpy(&tickets, message->text, sizeof(tickets));
+    gw_proxy_set_tickets(worker->proxy, &tickets);
+}
+
 static void on_prepare(struct gw_worker *worker, struct gw_message *message)
 {
     int image_fd;
@@ -243,6 +256,9 @@ static void on_message(struct gw_worker *worker, struct gw_message *message)
             gw_loop_advance(worker->loop, message->value);
         (void)gw_worker_tell(worker, GW_MESSAGE_ADVANCED, message->number, 0);
         break;
+    case GW_MESSAGE_TICKETS:
+        on_tickets(worker, message);
+        break;
     case GW_MESSAGE_STATUS:
         on_state(worker, message->number);
         break;
@@ -290,6 +306,8 @@ static enum gw_rc start(struct gw_worker *worker, struct gw_err *err)
                       &worker->proxy);
     if (rc != GW_OK)
         return gw_err_set(err, rc, "proxy: %s", gw_rc_text(rc));
+    if (options->tickets != NULL)
+        gw_proxy_set_tickets(worker->proxy, options->tickets);
     gw_proxy_share(worker->proxy, gw_shared_set_clients(options->shared));
     rc = gw_worker_first(worker, options->image_fd, err);
     (void)close(options->image_fd);

@@ -16,14 +16,17 @@
  * the table of a worker without plugins (all NULL), and again when its VM is made. */
 typedef void (*gw_hooks_wrap_fn)(struct gw_hooks *hooks);
 
+struct gw_tls_tickets;
+
 struct gw_worker_options {
     uint32_t number;              /* from 1: row of the board, name in the log */
     int channel;                  /* to the master; taken */
     int image_fd;                 /* lent */
     struct gw_shared_set *shared; /* the master's view, to be adopted; lent */
     uint32_t beat_ms;
-    bool test;             /* the clock may be moved */
-    gw_hooks_wrap_fn wrap; /* NULL: none */
+    const struct gw_tls_tickets *tickets; /* as they are now; lent until the start is done */
+    bool test;                            /* the clock may be moved */
+    gw_hooks_wrap_fn wrap;                /* NULL: none */
 };
 
 #define GW_WORKER_GENERATIONS_MAX 16

@@ -401,6 +401,10 @@ static void on_request(struct gw_client_conn *conn, struct gw_stream_request *in
         answer_send(ex);
         return;
     }
+    if (ex->pub.listener->redirect_https != 0) {
+        tls_redirect(ex);
+        return;
+    }
     exchange_move(ex, EX_PHASES);
     exchange_run(ex);
 }
@@ -427,7 +431,7 @@ static void on_freed(struct gw_client_conn *conn)
 }
 
 const struct gw_client_user exchange_client_user = {on_request_new, on_request, listener_count_in,
-                                                    on_closed, on_freed};
+                                                    tls_of_client,  on_closed,  on_freed};
 
 /* ---- end ---- */
 

@@ -26,6 +26,17 @@ struct gw_answer {
     struct gw_str body;
 };
 
+/* The client's TLS connection, as it was when the request came. */
+struct gw_exchange_tls {
+    struct gw_str version; /* "TLSv1.3" */
+    struct gw_str cipher;
+    struct gw_str name; /* that the client asked for (SNI), or empty */
+    uint64_t policy;    /* hash of what was asked of the client */
+    bool resumed;
+    bool verified;               /* it has shown a good certificate … */
+    const struct gw_str *client; /* … this one, by enum gw_tls_field; else NULL */
+};
+
 struct gw_exchange {
     struct gw_arena arena;       /* everything of this request */
     struct gw_request request;   /* fields may be changed until the upstream got them */
@@ -40,6 +51,7 @@ struct gw_exchange {
     uint8_t client_address[16]; /* as base/cidr.h has it */
     const struct gw_conf_listener *listener;
     uint8_t http_major, http_minor;
+    const struct gw_exchange_tls *tls; /* NULL: the connection is plain */
 
     uint64_t began_us;            /* loop clock, head complete */
     uint64_t upstream_began_us;   /* last try */

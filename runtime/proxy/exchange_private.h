@@ -1,6 +1,7 @@
 /* The inside of an exchange, for the files of proxy/ that share its work:
  *   exchange.c   states, phases, begin and end      request.c   what the client sent, made plain
  *   relay.c      tries, upstream, bodies, tunnel    answer.c    answers of our own
+ *   tls.c        certificates, facts of TLS, HSTS
  *   static.c     files: routes                      filter.c    what plugins make of an answer
  *   proxy.c      listeners, generations              ws.c        WebSockets
  *   follow.c     WebSockets and new confs
@@ -154,6 +155,14 @@ bool filter_head(struct exchange *ex);
 bool filter_piece(struct exchange *ex, struct gw_str piece);
 void filter_end(struct exchange *ex, struct gw_str piece, const struct gw_fields *trailers);
 void filter_resume(struct exchange *ex, enum gw_phase_rc rc); /* body_whole has ended */
+
+/* tls.c */
+void tls_facts(struct exchange *ex);
+/* Has the name of the request another policy for clients than the one that was met? */
+bool tls_misdirected(const struct exchange *ex);
+void tls_forward(struct exchange *ex);
+void tls_answer_fields(struct exchange *ex);
+void tls_redirect(struct exchange *ex);
 
 /* static.c */
 void static_start(struct exchange *ex);

@@ -79,6 +79,7 @@ static void send_head(struct exchange *ex)
     if (ex->pub.answered_by_gateway && ex->pub.response.status == 408)
         down->ops->last(down);
     ex->head_sent = true;
+    tls_answer_fields(ex);
     down->ops->send_response(down, &ex->pub.response);
 }
 

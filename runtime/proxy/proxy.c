@@ -34,6 +34,7 @@ static void generation_free(struct gw_generation *generation)
 {
     gw_list_remove(&generation->link);
     gw_route_matcher_free(generation->matcher);
+    tls_generation_free(generation);
     for (uint32_t i = 0; i < generation->conf->upstreams.len; i++)
         gw_upstream_unref(generation->upstreams[i]);
     free(generation->upstreams);
@@ -157,6 +158,13 @@ enum gw_rc gw_proxy_prepare_step(struct gw_generation *generation, uint32_t slic
     }
     index_free(generation->before);
     generation->before = NULL;
+    while (generation->tls_made < generation->conf->listeners.len) {
+        enum gw_rc rc = tls_prepare_step(generation, err);
+        if (rc != GW_OK)
+            return rc;
+        if (gw_time_mono_us() >= until)
+            return GW_AGAIN;
+    }
     return GW_OK;
 }
 
@@ -173,14 +181,16 @@ enum gw_rc gw_proxy_prepare(struct gw_proxy *proxy, const struct gw_conf *conf,
     generation->made_ms = gw_loop_now_ms(proxy->loop);
     gw_list_init(&generation->link);
     generation->upstreams = calloc(conf->upstreams.len + 1, sizeof(struct gw_upstream *));
-    rc = generation->upstreams != NULL ? gw_upstream_set_dns(proxy->upstreams, conf, err)
-                                       : gw_err_set(err, GW_NOMEM, "out of memory");
+    rc = generation->upstreams != NULL && tls_generation_init(generation)
+             ? gw_upstream_set_dns(proxy->upstreams, conf, err)
+             : gw_err_set(err, GW_NOMEM, "out of memory");
     if (rc == GW_OK)
         rc = gw_route_matcher_new(conf, &generation->matcher, err);
     if (rc == GW_OK) {
         *out = generation;
         return GW_OK;
     }
+    tls_generation_free(generation);
     free(generation->upstreams);
     free(generation);
     return rc;
@@ -228,6 +238,7 @@ static void listener_apply(struct listener *listener, const struct gw_conf *conf
         .half_close_timeout_ms = from->half_close_timeout_ms,
         .proxy_protocol = row->proxy_protocol != GW_PROXY_PROTOCOL_OFF,
         .http2 = row->http2,
+        .tls = row->tls.len > 0,
         .refs = 1,
     };
     limits_unref(listener->limits);
@@ -606,6 +617,11 @@ struct gw_threads *proxy_threads(struct gw_proxy *proxy)
 void gw_proxy_share(struct gw_proxy *proxy, struct gw_client_table *clients)
 {
     proxy->clients = clients;
+}
+
+void gw_proxy_set_tickets(struct gw_proxy *proxy, const struct gw_tls_tickets *tickets)
+{
+    proxy->tickets = *tickets;
 }
 
 void gw_proxy_stats(struct gw_proxy *proxy, struct gw_proxy_stats *out)

@@ -28,7 +28,10 @@ struct gw_generation {
     struct gw_proxy *proxy;
     struct gw_list link; /* in the proxy's list of living generations */
 
+    struct generation_tls *tls; /* by index of conf->listeners */
+
     /* while it is prepared */
+    uint32_t tls_made;
     uint32_t upstreams_made;
     struct gw_upstream_index *before; /* names of the generation before, or NULL: not needed yet */
 };
@@ -91,6 +94,10 @@ void gw_proxy_stats(struct gw_proxy *proxy, struct gw_proxy_stats *out);
 
 /* Shared counters for limits that count over all workers; zeroed memory of all workers,
  * see shm/. NULL: this worker counts alone. */
+/* The keys of TLS tickets, the newest first; copied. */
+struct gw_tls_tickets;
+void gw_proxy_set_tickets(struct gw_proxy *proxy, const struct gw_tls_tickets *tickets);
+
 struct gw_client_table;
 void gw_proxy_share(struct gw_proxy *proxy, struct gw_client_table *clients);
 

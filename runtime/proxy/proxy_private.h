@@ -4,6 +4,7 @@
 
 #include "http/h1.h"
 #include "net/threads.h"
+#include "net/tls.h"
 #include "proxy/proxy.h"
 #include "shm/clients.h"
 #include "upstream/upstream.h"
@@ -39,6 +40,7 @@ struct gw_proxy {
     struct gw_list listeners;
     struct gw_list connections; /* struct gw_client_conn.link */
     struct gw_client_table *clients;
+    struct gw_tls_tickets tickets;
     struct gw_proxy_stats stats;
     int reserve_fd; /* given up for a moment when descriptors run out */
     uint64_t memory_max;
@@ -62,6 +64,13 @@ void generation_ref(struct gw_generation *generation);
 void generation_unref(struct gw_generation *generation);
 /* follow.c: open WebSockets go over to the current generation where it is the same to them. */
 void follow_all(struct gw_proxy *proxy);
+
+/* tls.c: contexts of the listeners, one a step. */
+bool tls_generation_init(struct gw_generation *generation);
+GW_MUST_CHECK enum gw_rc tls_prepare_step(struct gw_generation *generation, struct gw_err *err);
+void tls_generation_free(struct gw_generation *generation);
+struct gw_tls_server *tls_of_client(struct gw_client_conn *conn);
+
 /* Has this worker more than memory_max? Cheap: looks at most once in a while. */
 bool proxy_over_memory(struct gw_proxy *proxy);
 bool listener_count_in(struct gw_client_conn *conn);

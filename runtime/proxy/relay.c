@@ -605,6 +605,8 @@ static void on_reset(struct gw_stream *stream, enum gw_rc rc, const char *why)
     struct exchange *ex = stream->user;
     bool connected = ex->client->connected;
 
+    /* The words may be the connection's, and are logged when it is gone. */
+    why = gw_arena_printf(&ex->pub.arena, "%s", why).data;
     if (ex->state == EX_UPSTREAM) {
         try_failed(ex, rc, why, connected);
         return;

@@ -31,6 +31,8 @@ bool request_peer(struct exchange *ex)
     ex->pub.peer_ip =
         conn->unix_peer ? GW_STR("unix") : address_text(&ex->pub.arena, conn->address);
     ex->pub.client_ip = ex->pub.peer_ip;
+    tls_facts(ex);
+    ex->pub.request.scheme = ex->pub.tls != NULL ? GW_STR("https") : GW_STR("http");
     ex->pub.client_port = conn->port;
     return trusted(ex->pub.generation->conf, conn->address);
 }
@@ -77,6 +79,7 @@ static void strip_fields(struct exchange *ex, bool from_trusted)
     const struct gw_conf *conf = ex->pub.generation->conf;
     struct gw_fields *fields = &ex->pub.request.fields;
     const struct gw_ref *identity = GW_ITEMS(conf, conf->identity_headers, struct gw_ref);
+    const struct gw_ref *of_tls = GW_ITEMS(conf, conf->identity_fields, struct gw_ref);
 
     for (uint32_t i = 0; i < fields->count; i++) {
         struct gw_field *field = &fields->items[i];
@@ -90,6 +93,8 @@ static void strip_fields(struct exchange *ex, bool from_trusted)
     }
     for (uint32_t i = 0; i < conf->identity_headers.len; i++)
         (void)gw_fields_remove(fields, gw_ref_str(conf, identity[i]));
+    for (uint32_t i = 0; i < conf->identity_fields.len; i++)
+        (void)gw_fields_remove(fields, gw_ref_str(conf, of_tls[i]));
 }
 
 /* Via: 1.1 name, 1.0 other (comment) … is our name among them? */
@@ -130,10 +135,9 @@ static uint16_t target_parts(struct exchange *ex, const char **why)
     *why = "bad request target";
     if (gw_uri_split_target(request->target, &parts) != GW_OK)
         return 400;
-    request->scheme = GW_STR("http");
     request->query = parts.query;
     if (request->port == 0)
-        request->port = 80;
+        request->port = ex->pub.tls != NULL ? 443 : 80;
     if (parts.form == GW_TARGET_ASTERISK) {
         request->path = GW_STR("*");
         return 0;
@@ -149,6 +153,10 @@ uint16_t request_prepare(struct exchange *ex, const char **why)
 
     if (status != 0)
         return status;
+    if (tls_misdirected(ex)) {
+        *why = "this name wants another connection: what it asks of clients was not asked";
+        return 421;
+    }
     note_upgrade(ex);
     gw_head_drop_hop_by_hop(&ex->pub.request.fields);
     gw_fields_remove_known(&ex->pub.request.fields, GW_FIELD_EXPECT);
@@ -227,6 +235,8 @@ static struct gw_str port_text(struct exchange *ex)
 
     if (port == 80)
         return GW_STR("80");
+    if (port == 443)
+        return GW_STR("443");
     text = gw_arena_alloc(&ex->pub.arena, 8);
     at = text + 8;
     do
@@ -259,6 +269,7 @@ void request_forwarding(struct exchange *ex)
             keep_or_set(ex, GW_FIELD_X_FORWARDED_HOST, ex->pub.request.authority);
         keep_or_set(ex, GW_FIELD_X_FORWARDED_PORT, port_text(ex));
     }
+    tls_forward(ex);
     if (conf->forwarded && ex->pub.request.authority.len > 0)
         forwarded_element(ex);
 }

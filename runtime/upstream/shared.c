@@ -35,15 +35,18 @@ static enum gw_rc connect_new(struct gw_endpoint *endpoint, const struct gw_conf
                               const struct gw_upstream_limits *limits, struct shared **out)
 {
     struct shared *shared = calloc(1, sizeof(*shared));
+    struct gw_tls_target tls;
     enum gw_rc rc;
 
     if (shared == NULL)
         return GW_NOMEM;
     shared->endpoint = endpoint;
-    rc = gw_h2_client_new(endpoint->h1, (const struct sockaddr *)&endpoint->address,
-                          endpoint->address_len, limits->connect_timeout_ms,
-                          row->idle_conns_max > 0 ? row->idle_timeout_ms : 0, &shared_user, shared,
-                          &shared->client);
+    if (endpoint->tls != NULL)
+        tls = gw_endpoint_tls(endpoint, true);
+    rc = gw_h2_client_new(
+        endpoint->h1, (const struct sockaddr *)&endpoint->address, endpoint->address_len,
+        endpoint->tls != NULL ? &tls : NULL, limits->connect_timeout_ms,
+        row->idle_conns_max > 0 ? row->idle_timeout_ms : 0, &shared_user, shared, &shared->client);
     if (rc != GW_OK) {
         free(shared);
         return rc;

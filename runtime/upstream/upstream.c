@@ -40,6 +40,8 @@ struct resolver {
 struct gw_upstream {
     struct gw_upstream_set *set;
     struct resolver *resolver;
+    struct gw_upstream_tls *tls; /* NULL: plain */
+    char *tls_name;              /* expected in place of the host; NULL: none */
     uint32_t refs;
     uint64_t hash;
     char *name;
@@ -60,6 +62,7 @@ struct gw_upstream_set {
     struct gw_list *buckets; /* of endpoints, by hash of their address */
     uint32_t buckets_count;  /* a power of two */
     uint32_t endpoints_count;
+    struct gw_list tls; /* struct gw_upstream_tls.link */
 };
 
 #define BUCKETS_MIN 16
@@ -105,6 +108,7 @@ enum gw_rc gw_upstream_set_new(struct gw_loop *loop, struct gw_h1 *h1, struct gw
 
     set->loop = loop;
     set->h1 = h1;
+    gw_list_init(&set->tls);
     buckets_make(set, BUCKETS_MIN);
     *out = set;
     return GW_OK;
@@ -172,6 +176,13 @@ void gw_upstream_set_stats(const struct gw_upstream_set *set, uint64_t *open, ui
 
 /* ---- endpoints ---- */
 
+static const char *name_of(const struct target *target)
+{
+    const char *name = target->upstream->tls_name;
+
+    return name != NULL ? name : target->host;
+}
+
 static void endpoint_text(struct gw_endpoint *endpoint)
 {
     const struct sockaddr *any = (const struct sockaddr *)&endpoint->address;
@@ -203,16 +214,26 @@ static void buckets_grow(struct gw_upstream_set *set)
     free(before);
 }
 
-static struct gw_endpoint *endpoint_ref(struct gw_upstream_set *set, const struct sockaddr *address,
+/* Same TLS, and the same server is expected. */
+static bool same_peer(const struct gw_endpoint *endpoint, const struct target *target)
+{
+    const struct gw_upstream_tls *tls = target->upstream->tls;
+
+    return endpoint->tls == tls && (tls == NULL || strcmp(endpoint->name, name_of(target)) == 0);
+}
+
+static struct gw_endpoint *endpoint_ref(struct target *target, const struct sockaddr *address,
                                         socklen_t len)
 {
+    struct gw_upstream_set *set = target->upstream->set;
     struct gw_endpoint *endpoint;
     struct gw_list *bucket = bucket_of(set, address, len);
 
     GW_LIST_EACH(pos, bucket)
     {
         endpoint = GW_CONTAINER(pos, struct gw_endpoint, link);
-        if (endpoint->address_len == len && memcmp(&endpoint->address, address, len) == 0) {
+        if (endpoint->address_len == len && memcmp(&endpoint->address, address, len) == 0 &&
+            same_peer(endpoint, target)) {
             endpoint->refs++;
             return endpoint;
         }
@@ -222,6 +243,11 @@ static struct gw_endpoint *endpoint_ref(struct gw_upstream_set *set, const struc
     endpoint->set = set;
     memcpy(&endpoint->address, address, len);
     endpoint->address_len = len;
+    endpoint->tls = target->upstream->tls;
+    if (endpoint->tls != NULL) {
+        endpoint->tls->refs++;
+        endpoint->name = dup_str(gw_str_c(name_of(target)));
+    }
     gw_list_init(&endpoint->idle);
     gw_list_init(&endpoint->shared);
     gw_list_init(&endpoint->leaving);
@@ -253,6 +279,9 @@ static void endpoint_unref(struct gw_endpoint *endpoint)
     shared_leave(endpoint);
     gw_list_remove(&endpoint->link);
     endpoint->set->endpoints_count--;
+    gw_tls_saved_fini(&endpoint->saved);
+    gw_upstream_tls_unref(endpoint->tls);
+    free(endpoint->name);
     free(endpoint);
 }
 
@@ -265,11 +294,18 @@ void gw_endpoint_close(struct gw_upstream_stream *stream)
     endpoint_unref(endpoint);
 }
 
+struct gw_tls_target gw_endpoint_tls(struct gw_endpoint *endpoint, bool http2)
+{
+    return (struct gw_tls_target){endpoint->tls->client, gw_str_c(endpoint->name), &endpoint->saved,
+                                  http2};
+}
+
 enum gw_rc gw_endpoint_take(struct gw_endpoint *endpoint, const struct gw_conf_upstream *row,
                             const struct gw_upstream_limits *limits, uint32_t fresh_ms,
                             struct gw_upstream_stream **out)
 {
     struct gw_h1_client *client;
+    struct gw_tls_target tls;
     enum gw_rc rc;
 
     if (row->http2 && !limits->alone) {
@@ -292,8 +328,11 @@ enum gw_rc gw_endpoint_take(struct gw_endpoint *endpoint, const struct gw_conf_u
             return GW_OK;
         }
     }
+    if (endpoint->tls != NULL)
+        tls = gw_endpoint_tls(endpoint, false);
     rc = gw_h1_client_new(endpoint->set->h1, (const struct sockaddr *)&endpoint->address,
-                          endpoint->address_len, limits, &client);
+                          endpoint->address_len, limits, endpoint->tls != NULL ? &tls : NULL,
+                          &client);
     if (rc != GW_OK)
         return rc;
     client->up.owner = endpoint;
@@ -382,8 +421,7 @@ static void target_set(struct target *target, const union gw_dns_address *addres
             address.v4.sin_port = htons(target->port);
         else
             address.v6.sin6_port = htons(target->port);
-        target->endpoints[i] =
-            endpoint_ref(target->upstream->set, &address.any, gw_dns_address_len(&address));
+        target->endpoints[i] = endpoint_ref(target, &address.any, gw_dns_address_len(&address));
     }
     for (uint32_t i = 0; i < before_count; i++)
         endpoint_unref(before[i]);
@@ -439,7 +477,7 @@ static enum gw_rc target_init(struct gw_upstream *upstream, struct target *targe
     if (row->is_literal) {
         target->endpoints = zalloc(1, sizeof(*target->endpoints));
         target->endpoints[0] =
-            endpoint_ref(upstream->set, (const struct sockaddr *)&row->address, row->address_len);
+            endpoint_ref(target, (const struct sockaddr *)&row->address, row->address_len);
         target->count = 1;
         target->answered = true;
         return GW_OK;
@@ -458,8 +496,10 @@ enum gw_rc gw_upstream_new(struct gw_upstream_set *set, const struct gw_conf *co
                            struct gw_upstream **out, struct gw_err *err)
 {
     const struct gw_conf_target *rows = GW_ITEMS(conf, row->targets, struct gw_conf_target);
-    uint64_t hash = row->hash ^ set->resolver->hash;
+    const struct gw_conf_upstream_tls *tls = row->tls.len > 0 ? gw_at(conf, row->tls.off) : NULL;
+    uint64_t hash = row->hash ^ set->resolver->hash ^ (tls != NULL ? tls->hash : 0);
     struct gw_upstream *upstream;
+    enum gw_rc rc;
 
     if (before != NULL && before->hash == hash) {
         before->refs++;
@@ -475,10 +515,20 @@ enum gw_rc gw_upstream_new(struct gw_upstream_set *set, const struct gw_conf *co
     upstream->name = dup_str(gw_ref_str(conf, row->name));
     gw_list_init(&upstream->waits);
     gw_later_init(&upstream->wake, on_wake);
+    if (tls != NULL) {
+        rc = gw_upstream_tls_ref(&set->tls, conf, tls, &upstream->tls, err);
+        if (rc != GW_OK) {
+            gw_err_prefix(err, "upstream %s: ", upstream->name);
+            gw_upstream_unref(upstream);
+            return rc;
+        }
+        if (tls->name.len > 0)
+            upstream->tls_name = dup_str(gw_ref_str(conf, tls->name));
+    }
     upstream->targets = zalloc(row->targets.len, sizeof(*upstream->targets));
     for (uint32_t i = 0; i < row->targets.len; i++) {
         upstream->targets_count++;
-        enum gw_rc rc = target_init(upstream, &upstream->targets[i], conf, &rows[i], err);
+        rc = target_init(upstream, &upstream->targets[i], conf, &rows[i], err);
         if (rc != GW_OK) {
             gw_upstream_unref(upstream);
             return rc;
@@ -501,6 +551,8 @@ void gw_upstream_unref(struct gw_upstream *upstream)
     }
     gw_later_cancel(&upstream->wake);
     resolver_unref(upstream->resolver);
+    gw_upstream_tls_unref(upstream->tls);
+    free(upstream->tls_name);
     free(upstream->targets);
     free(upstream->peers);
     free(upstream->name);

@@ -13,6 +13,7 @@
 #include "conf/generation.h"
 #include "http/h1.h"
 #include "net/dns.h"
+#include "upstream/tls.h"
 
 struct gw_upstream_set; /* all of a worker */
 struct gw_upstream;
@@ -29,7 +30,10 @@ struct gw_endpoint {
     struct gw_list shared;  /* connections of HTTP/2 that take streams, newest first */
     struct gw_list leaving; /* those that take no more */
     uint32_t idle_count;
-    uint32_t open_count; /* idle and in use */
+    uint32_t open_count;         /* idle and in use */
+    struct gw_upstream_tls *tls; /* NULL: plain */
+    char *name;                  /* who is expected behind TLS */
+    struct gw_tls_saved saved;   /* the last session */
 };
 
 GW_MUST_CHECK enum gw_rc gw_upstream_set_new(struct gw_loop *loop, struct gw_h1 *h1,
@@ -63,6 +67,9 @@ GW_MUST_CHECK enum gw_rc gw_upstream_pick(struct gw_upstream *upstream,
  * GW_NOT_FOUND: there is no such target. GW_AGAIN, GW_DNS: as above. */
 GW_MUST_CHECK enum gw_rc gw_upstream_pick_target(struct gw_upstream *upstream, uint32_t index,
                                                  struct gw_endpoint **out);
+
+/* Whom a new connection expects; only where endpoint->tls is. */
+struct gw_tls_target gw_endpoint_tls(struct gw_endpoint *endpoint, bool http2);
 
 struct gw_upstream_wait {
     struct gw_list link;

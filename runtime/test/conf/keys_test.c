@@ -69,20 +69,39 @@ static void check_key(void *arg, struct gw_str path, const struct gw_row *row)
                 search.found ? row->otherwise : "");
 }
 
+/* What needs files stands behind "#:"; for the search it counts. */
+static char *uncommented(const char *path)
+{
+    static const char mark[] = "#:";
+    char *text = calloc(1, 1 << 20), *at;
+    FILE *f = fopen(path, "r");
+
+    assert_non_null(f);
+    assert_true(fread(text, 1, (1 << 20) - 1, f) > 0);
+    (void)fclose(f);
+    for (at = text; (at = strstr(at, mark)) != NULL;)
+        memmove(at, at + 3, strlen(at + 3) + 1);
+    return text;
+}
+
 static void the_full_conf_has_every_key(void **state)
 {
     struct full full = {NULL, 0, 0};
-    char path[600];
+    char path[600], *text;
     struct loaded l;
 
     snprintf(path, sizeof(path), "%sconf/gateway.full.yaml", root);
     load_file(&l, path, NULL);
     (void)conf_of(&l);
+    unload(&l);
+    text = uncommented(path);
+    load_file(&l, path, text); /* its files are not there: only the tree counts */
     full.tree = l.source.root;
     gw_conf_keys(check_key, &full);
     assert_true(full.keys > 120);
     assert_int_equal(full.wrong, 0);
     unload(&l);
+    free(text);
 }
 
 static void the_small_conf_is_fine(void **state)

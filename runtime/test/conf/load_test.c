@@ -301,10 +301,9 @@ static void route_faults(void **state)
         {"{ upstream: nope }", "3:17: routes[0].upstream: there is no upstream \"nope\""},
         {"{ upstream: a:80 }",
          "3:17: routes[0].upstream: there is no upstream \"a:80\"; a URL begins with "
-         "http://"},
-        {"{ upstream: https://a }",
-         "3:17: routes[0].upstream: only http:// can be the scheme of an "
-         "upstream, not \"https://a\""},
+         "http:// or https://"},
+        {"{ upstream: ftp://a }", "3:17: routes[0].upstream: only http:// or https:// can be the "
+                                  "scheme of an upstream, not \"ftp://a\""},
         {"{ upstream: http://a/b }",
          "3:17: routes[0].upstream: the URL of an upstream has no path; change "
          "paths with strip: or rewrite: of the route"},

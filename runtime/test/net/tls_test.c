@@ -191,6 +191,7 @@ struct pair {
     struct gw_tls_server *server;
     struct gw_tls_client *client;
     struct end here, there; /* server, client */
+    bool http2;
 };
 
 static void turn(unsigned times)
@@ -207,6 +208,7 @@ static void contexts(struct pair *pair, bool http2, const struct gw_tls_identity
     struct gw_err err;
 
     memset(pair, 0, sizeof(*pair));
+    pair->http2 = http2;
     if (shown != NULL)
         options.identity = *shown;
     assert_int_equal(
@@ -233,6 +235,7 @@ static void end_open(struct end *end, int fd)
 
 static void join(struct pair *pair, const char *name, struct gw_tls_saved *saved)
 {
+    const struct gw_tls_target target = {pair->client, gw_str_c(name), saved, pair->http2};
     int fds[2];
 
     sockets(fds);
@@ -241,7 +244,7 @@ static void join(struct pair *pair, const char *name, struct gw_tls_saved *saved
     end_open(&pair->there, fds[1]);
     pair->there.conn.connecting = true;
     pair->there.conn.writable = false;
-    assert_int_equal(gw_tls_connect(&pair->there.conn, pair->client, gw_str_c(name), saved), GW_OK);
+    assert_int_equal(gw_tls_connect(&pair->there.conn, &target), GW_OK);
     turn(6);
 }
 
@@ -461,7 +464,7 @@ static void a_ticket_does_not_lead_past_another_policy(void **state)
 static void who_the_client_is_is_known(void **state)
 {
     struct gw_tls_identity alice = {gw_buf_str(&chains[2]), gw_buf_str(&keys[2])};
-    struct gw_buf text = GW_BUF_INIT;
+    const struct gw_str *peer;
     struct gw_tls_facts facts;
     struct pair pair;
 
@@ -473,22 +476,20 @@ static void who_the_client_is_is_known(void **state)
     assert_true(gw_tls_facts(&pair.here.conn, &facts));
     assert_true(facts.certificate && facts.verified);
     assert_int_equal(facts.policy, 78);
-    assert_true(gw_tls_peer(&pair.here.conn, GW_TLS_SUBJECT, &text));
-    assert_true(gw_str_eq(gw_buf_str(&text), GW_STR("O=Example,CN=alice")));
-    gw_buf_clear(&text);
-    assert_true(gw_tls_peer(&pair.here.conn, GW_TLS_NAMES, &text));
-    assert_true(gw_str_eq(gw_buf_str(&text), GW_STR("DNS:alice.example, DNS:*.alice.example")));
-    gw_buf_clear(&text);
-    assert_true(gw_tls_peer(&pair.here.conn, GW_TLS_FINGERPRINT, &text));
-    assert_int_equal(gw_buf_len(&text), 64);
+    peer = gw_tls_peer(&pair.here.conn);
+    assert_non_null(peer);
+    assert_true(gw_str_eq(peer[GW_TLS_SUBJECT], GW_STR("O=Example,CN=alice")));
+    assert_true(gw_str_eq(peer[GW_TLS_ISSUER], GW_STR("CN=ca")));
+    assert_true(gw_str_eq(peer[GW_TLS_NAMES], GW_STR("DNS:alice.example, DNS:*.alice.example")));
+    assert_int_equal(peer[GW_TLS_FINGERPRINT].len, 64);
     end_pair(&pair);
 
     contexts(&pair, false, NULL);
     join(&pair, "two.example", NULL);
     assert_true((pair.here.what & GW_CONN_FAILED) != 0);
     assert_non_null(strstr(gw_conn_fault(&pair.here.conn), "peer did not return a certificate"));
+    assert_null(gw_tls_peer(&pair.here.conn));
     end_pair(&pair);
-    gw_buf_fini(&text);
 }
 
 static void fail_server(struct pair *pair, const char *bytes, size_t len, struct gw_str early)
@@ -552,17 +553,18 @@ static void nonsense_fails_the_handshake(void **state)
 /* As behind a PROXY header: the ClientHello was read together with it. */
 static void bytes_that_were_read_already_count(void **state)
 {
+    struct gw_tls_target target;
     char hello[2048];
     struct pair pair;
     int fds[2];
     ssize_t len;
 
     contexts(&pair, false, NULL);
+    target = (struct gw_tls_target){pair.client, GW_STR("one.example"), NULL, false};
     sockets(fds);
     end_open(&pair.there, fds[1]);
     pair.there.conn.connecting = true;
-    assert_int_equal(gw_tls_connect(&pair.there.conn, pair.client, GW_STR("one.example"), NULL),
-                     GW_OK);
+    assert_int_equal(gw_tls_connect(&pair.there.conn, &target), GW_OK);
     turn(2);
     len = read(fds[0], hello, sizeof(hello));
     assert_true(len > 100);
