@@ -10,7 +10,6 @@
 #include "http/ws.h"
 #include "proxy/exchange_private.h"
 
-#define KEEP_BYTES_MAX 16384
 #define PING_TEXT "moongate"
 
 struct peer {
@@ -166,10 +165,18 @@ static void push(struct exchange *ex, enum gw_ws_side to)
         stream->ops->send_body(stream, gw_buf_str(&peer->out));
         stream->ops->flush(stream);
     }
-    if (peer->out.size > KEEP_BYTES_MAX)
-        gw_buf_fini(&peer->out);
-    else
-        gw_buf_clear(&peer->out);
+    gw_buf_clear(&peer->out);
+}
+
+/* One that is silent holds no memory: what a burst needed goes with its end. */
+static void relax(struct gw_ws_tunnel *ws)
+{
+    for (int side = 0; side < 2; side++) {
+        if (gw_buf_len(&ws->peers[side].out) == 0)
+            gw_buf_fini(&ws->peers[side].out);
+        if (gw_buf_len(&ws->peers[side].message) == 0)
+            gw_buf_fini(&ws->peers[side].message);
+    }
 }
 
 /* The client's bytes out are the answer's body, in the log too. */
@@ -326,10 +333,7 @@ static void apply(struct exchange *ex, enum gw_ws_side from, enum gw_phase_rc rc
                     message->changed ? gw_buf_str(&message->out) : message->data);
     }
     gw_buf_fini(&message->out);
-    if (ws->peers[from].message.size > KEEP_BYTES_MAX)
-        gw_buf_fini(&ws->peers[from].message);
-    else
-        gw_buf_clear(&ws->peers[from].message);
+    gw_buf_clear(&ws->peers[from].message);
 }
 
 /* A whole message. False: a plugin waits. */
@@ -492,6 +496,7 @@ static void follow(struct exchange *ex, enum gw_ws_side from, struct gw_str in)
     if (ws->messages) {
         push(ex, GW_WS_CLIENT);
         push(ex, GW_WS_UPSTREAM);
+        relax(ws);
     }
 }
 
@@ -565,6 +570,7 @@ void ws_resumed(struct exchange *ex, enum gw_phase_rc rc)
     try_close(ex, GW_WS_UPSTREAM);
     push(ex, GW_WS_CLIENT);
     push(ex, GW_WS_UPSTREAM);
+    relax(ws);
     go_on(ex);
 }
 
