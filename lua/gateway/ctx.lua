@@ -17,9 +17,9 @@ local host, ctxs, json
 -- enum gw_text, gw_number and gw_set in ffi.c.
 local METHOD, SCHEME, HOST, PATH, RAW_PATH, RAW_QUERY, CLIENT_IP, PEER_IP = 0, 1, 2, 3, 4, 5, 6, 7
 local ID, ROUTE, UPSTREAM, ADDRESS, ERROR, REASON, AUTHORITY = 8, 9, 10, 11, 12, 13, 14
-local LISTENER = 15
+local LISTENER, TLS_VERSION, TLS_CIPHER, TLS_NAME, TLS_CLIENT = 15, 16, 17, 18, 19
 local PORT, VERSION, STATUS, BYTES_IN, BYTES_OUT, BEGAN_US, UPSTREAM_BEGAN_US = 0, 1, 2, 3, 4, 5, 6
-local UPSTREAM_HEAD_US, ENDED_US, TRIES, CLIENT_PORT, FLAGS, LENGTH = 7, 8, 9, 10, 11, 12
+local UPSTREAM_HEAD_US, ENDED_US, TRIES, CLIENT_PORT, FLAGS, LENGTH, TLS_FLAGS = 7, 8, 9, 10, 11, 12, 13
 local SET_PATH, SET_QUERY, SET_METHOD, SET_BODY, SET_ID, SET_UPSTREAM = 0, 1, 2, 3, 4, 5
 local SET_RESPONSE_BODY = 6
 
@@ -281,6 +281,37 @@ end
 --------------------------------------------------------------------------------
 -- Request
 
+--- What is known of the client's certificate, which was found good.
+local function tls_client(i)
+  local subject = text(i, TLS_CLIENT)
+  return subject and {
+    subject = subject,
+    issuer = text(i, TLS_CLIENT + 1),
+    serial = text(i, TLS_CLIENT + 2),
+    fingerprint = text(i, TLS_CLIENT + 3),
+    names = text(i, TLS_CLIENT + 4),
+    not_before = tonumber(text(i, TLS_CLIENT + 5)),
+    not_after = tonumber(text(i, TLS_CLIENT + 6)),
+  } or nil
+end
+
+--- nil: the connection is plain.
+local function tls(i)
+  local version = text(i, TLS_VERSION)
+  if not version then
+    return nil
+  end
+  local flags, name = c_number(i, TLS_FLAGS), text(i, TLS_NAME)
+  return {
+    version = version,
+    cipher = text(i, TLS_CIPHER),
+    name = name ~= "" and name or nil,
+    resumed = band(flags, 1) ~= 0,
+    verified = band(flags, 2) ~= 0,
+    client = tls_client(i),
+  }
+end
+
 local request_get = {
   method = function(i) return text(i, METHOD) end,
   scheme = function(i) return text(i, SCHEME) end,
@@ -299,6 +330,7 @@ local request_get = {
   ended = function(i) return c_number(i, ENDED_US) / 1e6 end,
   bytes = function(i) return c_number(i, BYTES_IN) end,
   aborted = function(i) return band(c_number(i, FLAGS), 2) ~= 0 end,
+  tls = tls,
   headers = function(i) return slots[i].request_headers end,
   query = function(i) return slots[i].query end,
   body = function(i)

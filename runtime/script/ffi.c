@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "http/uri.h"
+#include "net/tls.h"
 #include "proxy/proxy.h"
 #include "script/vm_private.h"
 
@@ -27,6 +28,10 @@ enum gw_text {
     TEXT_REASON,
     TEXT_AUTHORITY,
     TEXT_LISTENER,
+    TEXT_TLS_VERSION,
+    TEXT_TLS_CIPHER,
+    TEXT_TLS_NAME,
+    TEXT_TLS_CLIENT, /* from here: enum gw_tls_field of the client's certificate */
 };
 
 enum gw_number {
@@ -43,6 +48,7 @@ enum gw_number {
     NUMBER_CLIENT_PORT,
     NUMBER_FLAGS,
     NUMBER_LENGTH,
+    NUMBER_TLS_FLAGS,
 };
 
 enum gw_set { SET_PATH, SET_QUERY, SET_METHOD, SET_BODY, SET_ID, SET_UPSTREAM, SET_RESPONSE_BODY };
@@ -98,12 +104,33 @@ static struct gw_str upstream_name(const struct gw_exchange *x)
     return gw_ref_str(conf, all[x->route->upstream].name);
 }
 
+static struct gw_str tls_text(const struct gw_exchange_tls *tls, int what)
+{
+    if (tls == NULL)
+        return GW_STR_NULL;
+    switch (what) {
+    case TEXT_TLS_VERSION:
+        return tls->version;
+    case TEXT_TLS_CIPHER:
+        return tls->cipher;
+    case TEXT_TLS_NAME:
+        return tls->name;
+    default:
+        what -= TEXT_TLS_CLIENT;
+        return tls->client != NULL && what < GW_TLS_FIELDS ? tls->client[what] : GW_STR_NULL;
+    }
+}
+
 bool gw_ffi_text(uint32_t slot, int what, struct gw_str *out);
 GW_FFI bool gw_ffi_text(uint32_t slot, int what, struct gw_str *out)
 {
     struct gw_exchange *x = exchange_of(slot);
     struct gw_str s = GW_STR_NULL;
 
+    if (what >= TEXT_TLS_VERSION) {
+        *out = tls_text(x->tls, what);
+        return out->data != NULL;
+    }
     switch ((enum gw_text)what) {
     case TEXT_METHOD:
         s = x->request.method;
@@ -156,6 +183,8 @@ GW_FFI bool gw_ffi_text(uint32_t slot, int what, struct gw_str *out)
         if (x->listener != NULL)
             s = gw_ref_str(x->generation->conf, x->listener->name);
         break;
+    default:
+        break;
     }
     *out = s;
     return s.data != NULL;
@@ -193,6 +222,8 @@ GW_FFI double gw_ffi_number(uint32_t slot, int what)
         return (x->answered_by_gateway ? 1 : 0) + (x->aborted ? 2 : 0);
     case NUMBER_LENGTH:
         return (double)x->response.length;
+    case NUMBER_TLS_FLAGS:
+        return x->tls == NULL ? 0 : (x->tls->resumed ? 1 : 0) + (x->tls->verified ? 2 : 0);
     }
     return 0;
 }

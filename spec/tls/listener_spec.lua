@@ -19,6 +19,8 @@ local CERTIFICATES = [[
         - { certificate: tls/odd.pem, key: tls/odd.key, names: [ named.example ] }
 ]]
 
+local function gw_json(text) return assert(gw.json.decode(text)) end
+
 describe("a listener with TLS", function()
   local certs, upstream
 
@@ -310,6 +312,37 @@ print(pump(lambda: s.read(4096)).decode())
       headers = upstream:request().headers
       assert.is_nil(headers["x-client"])
       assert.equal("false", headers["x-verified"])
+    end)
+
+    it("tells plugins", function()
+      local told = kit.gateway { files = certs_of.files(certs), plugins = { tell = [[
+        return { name = "tell", priority = 1, schema = { type = "object" },
+          access = function(conf, ctx) return ctx:exit(200, ctx.request.tls or { plain = true }) end }
+      ]] }, conf = [[
+listen:
+  - { name: plain, address: "127.0.0.1:0" }
+  - name: secure
+    address: "127.0.0.1:0"
+    tls:
+      certificates: { certificate: tls/site.pem, key: tls/site.key }
+      client: { verify: optional, ca: tls/ca.pem }
+routes: [ { name: all, match: { path: "/*" }, plugins: [ tell ], respond: { status: 200 } } ]
+]] }
+      local a, b, c, d = with("alice")
+      local tls = gw_json(certs_of.curl(certs, told, "/", { a, b, c, d }, "secure").body)
+      assert.equal("TLSv1.3", tls.version)
+      assert.equal("site.example", tls.name)
+      assert.is_true(tls.verified)
+      assert.is_false(tls.resumed)
+      assert.equal("CN=alice", tls.client.subject)
+      assert.equal("CN=ca", tls.client.issuer)
+      assert.equal("DNS:alice.example", tls.client.names)
+      assert.equal(64, #tls.client.fingerprint)
+      assert.equal(30 * 86400, tls.client.not_after - tls.client.not_before)
+      tls = gw_json(certs_of.curl(certs, told, "/", {}, "secure").body)
+      assert.is_false(tls.verified)
+      assert.is_nil(tls.client)
+      assert.is_true(gw_json(told:client({ listener = "plain" }):get("/").body).plain)
     end)
 
     it("refuses certificates of strangers, and none where one is required", function()

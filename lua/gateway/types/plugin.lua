@@ -65,6 +65,23 @@ function headers:add(name, value) end
 ---@return fun(): string?, string?
 function headers:each() end
 
+---@class gw.ctx.tls.client
+---@field subject string "CN=alice,O=Example"
+---@field issuer string
+---@field serial string hexadecimal
+---@field fingerprint string SHA-256, hexadecimal
+---@field names string "DNS:a.example, URI:spiffe://…"
+---@field not_before integer seconds since 1970
+---@field not_after integer
+
+---@class gw.ctx.tls
+---@field version string "TLSv1.3"
+---@field cipher string
+---@field name string? that the client asked for
+---@field resumed boolean
+---@field verified boolean the client has shown a good certificate
+---@field client gw.ctx.tls.client?
+
 ---@class gw.ctx.request
 ---@field method string
 ---@field path string normalised
@@ -86,6 +103,7 @@ function headers:each() end
 ---@field ended number
 ---@field bytes integer
 ---@field aborted boolean
+---@field tls gw.ctx.tls? nil: the connection is plain
 
 ---@class gw.ctx.response
 ---@field status integer set in header_filter and in a buffered body_filter
