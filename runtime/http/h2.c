@@ -426,7 +426,8 @@ bool h2_send_head(struct gw_h2_stream *s, const struct gw_h2_out_head *head)
         nv[count++] = nv_of(head->pairs[i].name, head->pairs[i].value);
     for (uint32_t i = 0; i < fields->count; i++) {
         const struct gw_field *field = &fields->items[i];
-        if (!field->dropped && !of_connection(field) && (head->but >> field->id & 1) == 0)
+        if (!field->dropped && !of_connection(field) && (head->but >> field->id & 1) == 0 &&
+            !(head->but_name.len > 0 && gw_str_eq_nocase(field->name, head->but_name)))
             nv[count++] = nv_of(field->name, field->value);
     }
     if (s->id == 0) {
@@ -713,11 +714,12 @@ static int submit_settings(struct gw_h2_conn *c)
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, GW_H2_STREAMS_MAX},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, c->limits->header_bytes_max},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+        {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},
     };
     nghttp2_settings_entry client[] = {{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
                                        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 0}};
 
-    return c->is_server ? nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, server, 3)
+    return c->is_server ? nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, server, 4)
                         : nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, client, 2);
 }
 

@@ -302,7 +302,8 @@ static void send_request(struct gw_stream *stream, const struct gw_out_request *
     s->pairs = pairs;
     s->fields = request->fields;
     pairs[0] = (struct gw_h2_pair){GW_STR(":method"), request->method};
-    pairs[1] = (struct gw_h2_pair){GW_STR(":scheme"), GW_STR("http")};
+    pairs[1] = (struct gw_h2_pair){GW_STR(":scheme"),
+                                   s->conn->conn.tls != NULL ? GW_STR("https") : GW_STR("http")};
     pairs[2] = (struct gw_h2_pair){GW_STR(":authority"), request->authority};
     pairs[3] = (struct gw_h2_pair){GW_STR(":path"), target(arena, request)};
     s->pairs_count = 4;

@@ -3,6 +3,7 @@
  * ends a line gets into one. */
 #include "base/limits.h"
 #include "http/h2_private.h"
+#include "http/ws.h"
 
 void h2_head_begin(struct gw_h2_conn *c)
 {
@@ -131,6 +132,8 @@ static void take_field(struct gw_h2_conn *c, struct gw_str name, struct gw_str v
     default:
         break;
     }
+    if (head->protocol.given && gw_str_eq(name, GW_STR("sec-websocket-key")))
+        return;
     if (gw_str_eq(name, GW_STR("cookie"))) {
         if (gw_buf_len(&head->cookie) > 0)
             gw_buf_add(&head->cookie, "; ", 2);
@@ -214,6 +217,31 @@ static struct gw_str join(struct gw_arena *arena, const struct gw_str *parts, un
     return gw_str(text, len);
 }
 
+/* RFC 8441: CONNECT with :protocol is what HTTP/1.1 does by an upgrade, and becomes one; the key,
+ * which only HTTP/1.1 has, is ours. */
+static struct gw_str upgrade_request(struct gw_h2_conn *c, struct gw_arena *arena,
+                                     struct gw_str path, struct gw_str authority)
+{
+    struct gw_str cookie = text_of(&c->head.cookie);
+    char key[GW_WS_KEY_LEN];
+
+    gw_ws_key_make(key);
+    struct gw_str parts[] = {GW_STR("GET "),
+                             path,
+                             GW_STR(" HTTP/1.1\r\nhost: "),
+                             authority,
+                             GW_STR("\r\nconnection: upgrade\r\nupgrade: "),
+                             h2_pseudo(c, &c->head.protocol),
+                             GW_STR("\r\nsec-websocket-key: "),
+                             gw_str(key, GW_WS_KEY_LEN),
+                             GW_STR("\r\n"),
+                             text_of(&c->head.lines),
+                             cookie.len > 0 ? GW_STR("cookie: ") : GW_STR(""),
+                             cookie,
+                             cookie.len > 0 ? GW_STR("\r\n\r\n") : GW_STR("\r\n")};
+    return join(arena, parts, sizeof(parts) / sizeof(parts[0]));
+}
+
 struct gw_str h2_head_request(struct gw_h2_conn *c, struct gw_arena *arena)
 {
     struct gw_h2_head *head = &c->head;
@@ -227,6 +255,8 @@ struct gw_str h2_head_request(struct gw_h2_conn *c, struct gw_arena *arena)
         path = authority; /* refused by name; it is well-formed */
     else if (!judge_request(c, path, h2_pseudo(c, &head->scheme)))
         return GW_STR_NULL;
+    if (head->protocol.given)
+        return upgrade_request(c, arena, path, authority);
     struct gw_str parts[] = {method,
                              GW_STR(" "),
                              path,

@@ -83,6 +83,7 @@ struct gw_h2_stream {
     bool sending : 1; /* the timer is for the peer to take ours */
     bool closed : 1;  /* nghttp2 knows it no more */
     bool raw : 1;
+    bool tunnel : 1;   /* CONNECT with :protocol: the client waits for 200, then speaks freely */
     bool finished : 1; /* framed, and its user has to be told */
     uint32_t code;     /* of its end */
 
@@ -194,6 +195,7 @@ struct gw_h2_out_head {
     unsigned count;
     const struct gw_fields *fields; /* those of HTTP/1 connections are left out */
     uint64_t but;                   /* bits of field ids that are left out, too */
+    struct gw_str but_name;         /* and a name; may be empty */
     bool informational;
     bool end; /* nothing follows */
 };

@@ -90,7 +90,7 @@ static void on_dead(struct gw_h2_conn *c, enum gw_rc rc, const char *why)
 static void on_framed(struct gw_h2_stream *s)
 {
     if (s->raw) { /* a tunnel ends with both its sides */
-        if (s->ended_in)
+        if (s->told_end)
             stream_lost(s, GW_EOF, "done");
         return;
     }
@@ -125,7 +125,8 @@ static void refuse(struct gw_h2_stream *s)
     gw_fields_init(&none, &arena);
     s->up.arena = &arena;
     s->told_end = true;
-    (void)h2_send_head(s, &(struct gw_h2_out_head){pairs, 3, &none, 0, false, true});
+    (void)h2_send_head(
+        s, &(struct gw_h2_out_head){.pairs = pairs, .count = 3, .fields = &none, .end = true});
     s->up.arena = NULL;
     gw_arena_fini(&arena);
 }
@@ -144,6 +145,7 @@ static uint16_t parse(struct gw_h2_stream *s, bool end, const char **why)
         *why = "header too long";
         return 431;
     }
+    s->tunnel = c->head.protocol.given;
     text = h2_head_request(c, incoming->arena);
     if (text.data == NULL) {
         *why = c->head.malformed;
@@ -157,7 +159,10 @@ static uint16_t parse(struct gw_h2_stream *s, bool end, const char **why)
     }
     request->major = 2;
     request->minor = 0;
-    incoming->head.upgrade = false;
+    if (s->tunnel) {
+        *why = "this protocol is not spoken over CONNECT";
+        return gw_str_eq_nocase(h2_pseudo(c, &c->head.protocol), GW_STR("websocket")) ? 0 : 501;
+    }
     if (incoming->head.framing == GW_FRAMING_NONE && !end)
         request->length = GW_LENGTH_UNKNOWN;
     request->has_body = !end && request->length != 0;
@@ -186,7 +191,7 @@ static void on_head(struct gw_h2_stream *s, bool end)
     h2_stream_attach(s);
     status = parse(s, end, &why);
     s->expects = status == 0 && s->request->request->expect_continue;
-    if (status != 0 || !s->request->request->has_body)
+    if (status != 0 || !(s->request->request->has_body || s->tunnel))
         s->told_end = true; /* no body, or none that anybody wants */
     h->client.user->on_request(&h->client, s->request, status, why);
 }
@@ -408,10 +413,14 @@ static void push_head(struct gw_h2_stream *s)
     if (response == NULL)
         return;
     s->response = NULL;
-    pairs[0] = (struct gw_h2_pair){GW_STR(":status"), number_text(s->up.arena, response->status)};
+    if (response->status == 101) /* the answer to a key that the client does not know of */
+        head.but_name = GW_STR("sec-websocket-accept");
+    pairs[0] = (struct gw_h2_pair){
+        GW_STR(":status"),
+        number_text(s->up.arena, response->status == 101 ? 200 : response->status)};
     if (gw_fields_known(&response->fields, GW_FIELD_DATE) == NULL)
         pairs[head.count++] = (struct gw_h2_pair){GW_STR("date"), gw_h1_date(s->conn->h1)};
-    if (response->length >= 0 && response->status != 204)
+    if (response->length >= 0 && response->status != 204 && response->status != 101)
         pairs[head.count++] = (struct gw_h2_pair){
             GW_STR("content-length"), number_text(s->up.arena, (uint64_t)response->length)};
     head.pairs = pairs;
@@ -429,8 +438,11 @@ static void send_informational(struct gw_stream *stream, const struct gw_respons
     if (!s->attached || s->closed || s->head_out)
         return;
     pair = (struct gw_h2_pair){GW_STR(":status"), number_text(s->up.arena, response->status)};
-    (void)h2_send_head(s, &(struct gw_h2_out_head){&pair, 1, &response->fields,
-                                                   BIT(GW_FIELD_CONTENT_LENGTH), true, false});
+    (void)h2_send_head(s, &(struct gw_h2_out_head){.pairs = &pair,
+                                                   .count = 1,
+                                                   .fields = &response->fields,
+                                                   .but = BIT(GW_FIELD_CONTENT_LENGTH),
+                                                   .informational = true});
     h2_mark(s->conn);
 }
 
@@ -455,7 +467,10 @@ static void reset(struct gw_stream *stream)
     if (!s->attached)
         return;
     s->request = NULL;
-    h2_send_reset(s, GW_H2_INTERNAL_ERROR);
+    if (!s->raw)
+        h2_send_reset(s, GW_H2_INTERNAL_ERROR);
+    else if (!(s->framed && s->ended_in)) /* as RST would end it (RFC 8441 5) */
+        h2_send_reset(s, s->framed ? GW_H2_NO_ERROR : GW_H2_CANCEL);
     h2_stream_detach(s);
 }
 

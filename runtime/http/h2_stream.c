@@ -97,6 +97,8 @@ static void tell_end(struct gw_h2_stream *s)
     s->told_end = true;
     s->conn->side->on_progress(s, 0);
     s->up.stream.events->on_end(&s->up.stream, s->trailers_in);
+    if (s->attached && s->raw && s->framed) /* both sides have ended */
+        s->conn->side->on_framed(s);
 }
 
 void h2_stream_end(struct gw_h2_stream *s)

@@ -272,6 +272,49 @@ print(Peer(port).get("/a/../b/c", extra=[("x-a", "X")])["body"].decode(), end=""
       path = "/a/../b/c", headers = { Host = "a", ["X-A"] = "X" } }.body)
   end)
 
+  it("carries WebSockets by extended CONNECT", function()
+    upstream:on(kit.websocket.echo)
+
+    python([==[
+p = Peer(port)
+settings = p.until(lambda f: f[0] == SETTINGS and not f[1] & ACK)[3]
+assert (8, 1) in [struct.unpack("!HI", settings[i:i + 6]) for i in range(0, len(settings), 6)]
+def connect(protocol, stream=None):
+    return p.open(end=False, fields=[(":method", "CONNECT"), (":protocol", protocol), (":scheme", "http"),
+        (":path", "/chat?a=b"), (":authority", "a"), ("sec-websocket-version", "13"), ("origin", "http://a")])
+def frame(opcode, payload):
+    mask = b"\1\2\3\4"
+    return bytes([0x80 | opcode, 0x80 | len(payload)]) + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(payload))
+s = connect("websocket")
+p.data(s, frame(1, b"early"))
+head = p.until(lambda f: f[0] == HEADERS and f[2] == s)
+fields = dict(head[3])
+assert fields[":status"] == "200" and not head[1] & END_STREAM, head
+assert not {"sec-websocket-accept", "upgrade", "connection", "content-length"} & set(fields), fields
+def heard(data):
+    return p.until(lambda f: data in b"".join(x[3] for x in p.frames if x[0] == DATA and x[2] == s))
+assert heard(b"\x81\5early")
+for i in range(20):
+    p.data(s, frame(2, b"message %d" % i))
+assert heard(b"message 19")
+assert p.get()["status"] == 200
+p.data(s, frame(8, struct.pack("!H", 1000)))
+assert heard(b"\x88\2\x03\xe8")
+p.data(s, b"", True)
+a = p.answer(s)
+assert a["reset"] in (None, NO_ERROR), a
+assert p.answer(connect("other"))["status"] == 501
+s = connect("websocket")
+assert p.until(lambda f: f[0] == HEADERS and f[2] == s)
+p.rst(s)
+assert p.get()["status"] == 200
+]==])
+
+    assert.equal("/chat?a=b", upstream:request().target)
+    assert.equal("GET", upstream:request().method)
+    kit.eventually(function() return gateway:status().workers[1].requests_active == 0 end)
+  end)
+
   it("sends files", function()
     local own = kit.gateway { files = { ["www/f.txt"] = ("0123456789"):rep(50000) }, conf = [[
 listen: [ { name: main, address: 127.0.0.1:0, http2: true } ]
