@@ -558,7 +558,7 @@ routes: [ { name: own, match: { path: "/own" }, respond: { body: own } } ]
       local still = now == sent and sent > 0 and before == now
       before = now
       return still
-    end, 10)
+    end, 30) -- much to move for a slow machine
     conn:reset()
     gateway:stop()
     return sent
