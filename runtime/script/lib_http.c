@@ -328,17 +328,16 @@ static enum gw_rc parse_url(struct gw_http_call *call, struct gw_str url,
         parts->form != GW_TARGET_ABSOLUTE)
         return GW_INVALID;
     if (gw_str_eq_nocase(parts->scheme, GW_STR("https"))) {
-        *why = "http: https is not supported yet";
-        return GW_UNSUPPORTED;
+        call->tls = true;
     }
-    if (!gw_str_eq_nocase(parts->scheme, GW_STR("http")) ||
+    if ((!call->tls && !gw_str_eq_nocase(parts->scheme, GW_STR("http"))) ||
         gw_uri_parse_authority(&call->arena, parts->authority, &host, &call->port) != GW_OK)
         return GW_INVALID;
     if (host.len > 2 && host.data[0] == '[')
         host = gw_str(host.data + 1, host.len - 2);
     call->host = gw_arena_dup(&call->arena, host);
     if (call->port == 0)
-        call->port = 80;
+        call->port = call->tls ? 443 : 80;
     return GW_OK;
 }
 

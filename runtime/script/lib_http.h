@@ -2,7 +2,8 @@
  * Lives in: one VM. Owner of a call: who made it, until gw_http_call_free().
  * Strict as the proxy is: the same readers of heads and chunks, so what is ambiguous is
  * GW_PROTOCOL. Limits: body_bytes_max and timeout_ms of the call, GW_HTTP_CALLS_MAX at a time,
- * a small pool of idle connections. No redirects, no TLS, no proxies. */
+ * a small pool of idle connections. https is verified by the system's authorities. No redirects,
+ * no proxies. */
 #ifndef GW_SCRIPT_LIB_HTTP_H
 #define GW_SCRIPT_LIB_HTTP_H
 
@@ -36,6 +37,7 @@ struct gw_http_call {
     enum gw_method method;
     struct gw_str host; /* name or literal address; IPv6 without brackets */
     uint16_t port;
+    bool tls;          /* https: the certificate must be good, and for `host` */
     struct gw_buf out; /* the request, head and body */
     uint64_t body_bytes_max;
     uint32_t timeout_ms;

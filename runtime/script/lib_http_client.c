@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/tls.h"
 #include "script/lib_http.h"
 
 /* A connection: in use by one call, or idle in the pool. */
@@ -13,6 +14,7 @@ struct gw_http_link {
     struct gw_http_call *call; /* NULL: idle */
     struct gw_conn conn;
     union gw_dns_address address;
+    char *name;            /* that its certificate was good for; NULL: plain */
     struct gw_timer timer; /* of the pool */
     bool used_before;
 };
@@ -21,7 +23,8 @@ struct gw_http_client {
     struct gw_loop *loop;
     struct gw_dns *dns;
     bool own_dns;
-    struct gw_list idle; /* of struct gw_http_link.pool */
+    struct gw_tls_client *tls; /* made for the first https */
+    struct gw_list idle;       /* of struct gw_http_link.pool */
     uint32_t idle_count;
     uint32_t calls;
 };
@@ -44,6 +47,7 @@ static void link_free(struct gw_http_link *link)
     }
     gw_conn_close(&link->conn);
     gw_timer_fini(link->client->loop, &link->timer);
+    free(link->name);
     free(link);
 }
 
@@ -63,13 +67,16 @@ static bool same_address(const union gw_dns_address *a, const union gw_dns_addre
 }
 
 /* The connection used last is the likeliest to be alive. */
-static struct gw_http_link *take_idle(struct gw_http_client *client,
+static struct gw_http_link *take_idle(struct gw_http_call *call,
                                       const union gw_dns_address *address)
 {
+    struct gw_http_client *client = call->client;
+
     GW_LIST_EACH(pos, &client->idle)
     {
         struct gw_http_link *link = GW_CONTAINER(pos, struct gw_http_link, pool);
-        if (!same_address(&link->address, address))
+        if (!same_address(&link->address, address) || (link->name != NULL) != call->tls ||
+            (call->tls && !gw_str_eq(gw_str_c(link->name), call->host)))
             continue;
         gw_list_remove(&link->pool);
         client->idle_count--;
@@ -347,9 +354,13 @@ static void receive(struct gw_http_call *call)
     }
 }
 
-static enum gw_rc rc_of(int error)
+/* A ticket for later is no answer that nobody asked for. */
+static bool only_tls(struct gw_conn *conn)
 {
-    return error == ECONNREFUSED ? GW_REFUSED : error == ETIMEDOUT ? GW_TIMEOUT : GW_CLOSED;
+    char byte;
+    size_t got;
+
+    return conn->tls != NULL && gw_conn_read(conn, &byte, 1, &got) == GW_AGAIN;
 }
 
 static void on_conn(struct gw_conn *conn, unsigned what)
@@ -358,16 +369,18 @@ static void on_conn(struct gw_conn *conn, unsigned what)
     struct gw_http_call *call = link->call;
 
     if (call == NULL) { /* idle: whatever comes now ends it */
-        if (what & (GW_CONN_READ | GW_CONN_HANGUP | GW_CONN_FAILED))
+        if ((what & (GW_CONN_READ | GW_CONN_HANGUP | GW_CONN_FAILED)) != 0 && !only_tls(conn))
             link_free(link);
         return;
     }
     if (what & GW_CONN_FAILED) {
-        enum gw_rc rc = rc_of(conn->error);
+        enum gw_rc rc = gw_conn_fault_rc(conn);
+        call->why = rc == GW_TLS ? gw_arena_printf(&call->arena, "%s", gw_conn_fault(conn)).data
+                                 : "connecting";
         link_free(link);
         call->link = NULL;
-        call->why = "connecting";
-        if (call->address_next < call->address_count)
+        /* A bad certificate is an answer; another address would only hide it. */
+        if (rc != GW_TLS && call->address_next < call->address_count)
             rc = connect_next(call);
         if (rc != GW_OK)
             finish(call, rc, call->why, false);
@@ -381,9 +394,28 @@ static void on_conn(struct gw_conn *conn, unsigned what)
 
 /* ---- connecting ---- */
 
-static struct gw_http_link *link_new(struct gw_http_client *client,
-                                     const union gw_dns_address *address, enum gw_rc *rc)
+static enum gw_rc link_secure(struct gw_http_link *link, struct gw_str host)
 {
+    const struct gw_tls_client_options options = {
+        .settings = {.tickets = true}, .verify = true, .system_ca = true, .depth = 8};
+    struct gw_http_client *client = link->client;
+    struct gw_tls_target target = {.name = host};
+    struct gw_err err;
+    enum gw_rc rc = client->tls != NULL ? GW_OK : gw_tls_client_new(&options, &client->tls, &err);
+
+    if (rc != GW_OK)
+        return rc;
+    link->name = strndup(host.data, host.len);
+    if (link->name == NULL)
+        abort();
+    target.client = client->tls;
+    return gw_tls_connect(&link->conn, &target);
+}
+
+static struct gw_http_link *link_new(struct gw_http_call *call, const union gw_dns_address *address,
+                                     enum gw_rc *rc)
+{
+    struct gw_http_client *client = call->client;
     struct gw_http_link *link = calloc(1, sizeof(*link));
 
     *rc = GW_NOMEM;
@@ -395,10 +427,11 @@ static struct gw_http_link *link_new(struct gw_http_client *client,
     gw_timer_init(&link->timer, link_idle_over);
     *rc = gw_conn_connect(&link->conn, client->loop, &address->any, gw_dns_address_len(address),
                           on_conn);
+    if (*rc == GW_OK && call->tls)
+        *rc = link_secure(link, call->host);
     if (*rc == GW_OK)
         return link;
-    gw_timer_fini(client->loop, &link->timer);
-    free(link);
+    link_free(link);
     return NULL;
 }
 
@@ -409,7 +442,7 @@ static enum gw_rc connect_next(struct gw_http_call *call)
 
     call->why = "connecting";
     while (call->address_next < call->address_count) {
-        call->link = link_new(call->client, &call->addresses[call->address_next++], &rc);
+        call->link = link_new(call, &call->addresses[call->address_next++], &rc);
         if (call->link == NULL)
             continue;
         call->link->call = call;
@@ -424,7 +457,7 @@ static enum gw_rc use_addresses(struct gw_http_call *call)
 {
     if (call->keep_alive && gw_method_idempotent(call->method)) {
         for (uint32_t i = 0; i < call->address_count; i++) {
-            struct gw_http_link *link = take_idle(call->client, &call->addresses[i]);
+            struct gw_http_link *link = take_idle(call, &call->addresses[i]);
             if (link == NULL)
                 continue;
             call->link = link;
@@ -606,5 +639,6 @@ void gw_http_client_free(struct gw_http_client *client)
         link_free(GW_CONTAINER(client->idle.next, struct gw_http_link, pool));
     if (client->own_dns)
         gw_dns_free(client->dns);
+    gw_tls_client_free(client->tls);
     free(client);
 }

@@ -195,6 +195,25 @@ routes: [ { name: up, match: { path: "/*" }, upstream: up } ]
     assert.falsy(all:find("\r\n0\r\n\r\n", 1, true))
   end)
 
+  it("answers gw.http, which believes only whom the system trusts", function()
+    local port = server("site")
+    local plugin = ([[
+      return { name = "ask", priority = 1, schema = { type = "object" }, access = function(conf, ctx)
+        local answer, err, code = gw.http.get("https://localhost:%d/")
+        return ctx:exit(200, answer and answer.body or (code .. ": " .. err))
+      end }
+    ]]):format(port)
+    local conf = 'routes: [ { name: all, match: { path: "/*" }, plugins: [ ask ], respond: { status: 200 } } ]\n'
+    local good = kit.gateway { workers = 1, plugins = { ask = plugin }, conf = conf,
+      env = { SSL_CERT_FILE = certs.dir .. "/ca.pem" } }
+    assert.equal("localhost TLSv1.3 False http/1.1 None 1", get(good).body)
+    assert.equal("localhost TLSv1.3 False http/1.1 None 2", get(good).body)
+
+    local bad = kit.gateway { plugins = { ask = plugin }, conf = conf }
+    local said = get(bad).body
+    assert.truthy(said:find("^tls: .*the certificate is not good"), said)
+  end)
+
   it("is refused a key without a certificate", function()
     local gw = kit.gateway { fails = true, files = certs_of.files(certs), conf = [[
 upstreams: { up: { targets: [ "127.0.0.1:1" ], tls: { key: tls/us.key } } }

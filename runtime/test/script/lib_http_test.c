@@ -400,7 +400,7 @@ static void bad_arguments_are_told_apart_from_bad_values(void **state)
         "raises('header name', h.get, 'http://x/', { headers = { 'x' } })\n"
         "local many = {} for i = 1, 101 do many['x' .. i] = 'y' end\n"
         "raises('more than 100', h.get, 'http://x/', { headers = many })\n"
-        "fails('unsupported', h.get('https://127.0.0.1/'))\n"
+        "fails('refused', h.get('https://127.0.0.1:1/'))\n"
         "for _, url in ipairs { '', 'x', '/x', 'ftp://x/', 'http://', 'http:///', 'http://u:p@h/', "
         "'http://h:0x/',\n"
         "    'http://h:99999/', 'http://h/a b', 'http://h/\\r\\nX: y', 'http://h\\0/', 'http://h/' "
