@@ -9,7 +9,8 @@ local FLOORS = { "base", "shm", "net", "http", "conf", "route", "upstream", "pro
 local DOORS = {
   { "^event2/", "runtime/net/loop.c" },
   { "^ares", "runtime/net/dns_ask.c" },
-  { "^openssl/", "runtime/base/crypto.c", "runtime/net/tls" },
+  { "^openssl/", "runtime/base/crypto", "runtime/net/tls" },
+  { "^crypt%.h", "runtime/base/crypto_password.c" },
   { "^pcre2", "runtime/base/regex.c" },
   { "^zlib", "runtime/proxy/decode.c" },
   { "^nghttp2/", "runtime/http/h2.c" },

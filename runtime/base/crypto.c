@@ -8,6 +8,9 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
+#include "base/crypto_private.h"
+#include "base/keccak.h"
+
 static const struct row {
     const char *name;
     const char *evp;
@@ -23,11 +26,11 @@ static const struct row {
  * same one both succeed, and the loser frees its own. */
 static EVP_MD *fetched[GW_DIGEST_COUNT];
 
-static const EVP_MD *md_of(enum gw_digest digest)
+const EVP_MD *gw_crypto_md(enum gw_digest digest)
 {
     EVP_MD *md = __atomic_load_n(&fetched[digest], __ATOMIC_ACQUIRE), *none = NULL;
 
-    if (md != NULL)
+    if (md != NULL || rows[digest].evp == NULL)
         return md;
     md = EVP_MD_fetch(NULL, rows[digest].evp, NULL);
     if (md == NULL)
@@ -43,7 +46,7 @@ static const EVP_MD *md_of(enum gw_digest digest)
 enum gw_rc gw_crypto_init(struct gw_err *err)
 {
     for (int i = 0; i < GW_DIGEST_COUNT; i++)
-        if (md_of((enum gw_digest)i) == NULL)
+        if (rows[i].evp != NULL && gw_crypto_md((enum gw_digest)i) == NULL)
             return gw_err_set(err, GW_UNSUPPORTED, "crypto: this OpenSSL does not provide %s",
                               rows[i].evp);
     return GW_OK;
@@ -102,9 +105,14 @@ static EVP_MD_CTX *context_get(void)
 
 enum gw_rc gw_digest(enum gw_digest digest, struct gw_str data, uint8_t *out)
 {
-    const EVP_MD *md = md_of(digest);
     EVP_MD_CTX *ctx = context_get();
+    const EVP_MD *md;
 
+    if (rows[digest].evp == NULL) {
+        gw_keccak256(data, out);
+        return GW_OK;
+    }
+    md = gw_crypto_md(digest);
     if (md == NULL)
         return GW_UNSUPPORTED;
     if (EVP_DigestInit_ex2(ctx, md, NULL) != 1 || EVP_DigestUpdate(ctx, data.data, data.len) != 1 ||
@@ -119,7 +127,7 @@ enum gw_rc gw_hmac(enum gw_digest digest, struct gw_str key, struct gw_str data,
 {
     uint8_t block[GW_DIGEST_BLOCK_BYTES_MAX] = {0}, inner[GW_DIGEST_BYTES_MAX];
     size_t block_len = rows[digest].block;
-    const EVP_MD *md = md_of(digest);
+    const EVP_MD *md = gw_crypto_md(digest);
     EVP_MD_CTX *ctx = context_get();
     enum gw_rc rc = GW_SYSTEM;
 

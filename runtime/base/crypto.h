@@ -1,4 +1,5 @@
-/* Digests, HMAC, random bytes, comparison in constant time. The only door to OpenSSL's EVP.
+/* Digests, HMAC, random bytes, comparison in constant time. The only door to OpenSSL's EVP
+ * (with crypto_*.c: keys and signatures, sealing, certificates, passwords).
  * Lives in: any process and thread. Owner: nobody: the algorithms are fetched once per
  * process (a fetch costs more than a digest), contexts and the random pool are per thread.
  * Random bytes come from a pool that OpenSSL's generator fills; a fork empties it, so that
@@ -13,13 +14,17 @@
 #include "base/err.h"
 #include "base/str.h"
 
-/*                name      bytes of a digest, bytes of a block */
+/*  name, OpenSSL's name (NULL: base/keccak.h), bytes of a digest, bytes of a block */
 #define GW_DIGEST_ROWS(X)                                                                          \
     X(GW_MD5, "md5", "MD5", 16, 64)                                                                \
     X(GW_SHA1, "sha1", "SHA1", 20, 64)                                                             \
     X(GW_SHA256, "sha256", "SHA256", 32, 64)                                                       \
     X(GW_SHA384, "sha384", "SHA384", 48, 128)                                                      \
-    X(GW_SHA512, "sha512", "SHA512", 64, 128)
+    X(GW_SHA512, "sha512", "SHA512", 64, 128)                                                      \
+    X(GW_SHA3_256, "sha3_256", "SHA3-256", 32, 136)                                                \
+    X(GW_SHA3_384, "sha3_384", "SHA3-384", 48, 104)                                                \
+    X(GW_SHA3_512, "sha3_512", "SHA3-512", 64, 72)                                                 \
+    X(GW_KECCAK256, "keccak256", NULL, 32, 136)
 
 enum gw_digest {
 #define GW_DIGEST_ENUM(id, name, evp, bytes, block) id,
@@ -29,7 +34,7 @@ enum gw_digest {
 };
 
 #define GW_DIGEST_BYTES_MAX 64
-#define GW_DIGEST_BLOCK_BYTES_MAX 128
+#define GW_DIGEST_BLOCK_BYTES_MAX 136
 
 /* Fetches all digests now, so that a missing one (MD5 under a FIPS provider) is told at start.
  * Without it the first use of each fetches. Idempotent. */

@@ -51,8 +51,10 @@ static int crypto_hmac(lua_State *L)
     uint8_t out[GW_DIGEST_BYTES_MAX];
     enum gw_digest digest;
 
-    if (!gw_digest_by_name(check_str(L, 1), &digest))
-        return luaL_argerror(L, 1, "one of md5, sha1, sha256, sha384, sha512 expected");
+    if (!gw_digest_by_name(check_str(L, 1), &digest) || digest == GW_KECCAK256)
+        return luaL_argerror(L, 1,
+                             "one of md5, sha1, sha256, sha384, sha512, sha3_256, sha3_384, "
+                             "sha3_512 expected");
     enum gw_rc rc = gw_hmac(digest, check_str(L, 2), check_str(L, 3), out);
     return rc == GW_OK ? push_digest(L, 4, digest, out) : gw_lib_fail(L, rc, NULL);
 }
@@ -95,6 +97,8 @@ void gw_lib_crypto_open(lua_State *L, struct gw_vm *vm)
         lua_pushcclosure(L, crypto_digest, 1);
         lua_setfield(L, -2, gw_digest_name((enum gw_digest)i));
     }
+    gw_lib_crypto_keys(L);
+    gw_lib_crypto_passwords(L);
 }
 
 /* base64.encode(data) -> text; the alphabet is an upvalue   [-0, +1] */

@@ -313,7 +313,24 @@ function crypto.sha384(data, form) end
 ---@param form? "hex"|"raw"
 ---@return string
 function crypto.sha512(data, form) end
----@param algorithm "md5"|"sha1"|"sha256"|"sha384"|"sha512"
+---@param data string
+---@param form? "hex"|"raw"
+---@return string
+function crypto.sha3_256(data, form) end
+---@param data string
+---@param form? "hex"|"raw"
+---@return string
+function crypto.sha3_384(data, form) end
+---@param data string
+---@param form? "hex"|"raw"
+---@return string
+function crypto.sha3_512(data, form) end
+--- As Ethereum and TRON have it: not SHA3-256.
+---@param data string
+---@param form? "hex"|"raw"
+---@return string
+function crypto.keccak256(data, form) end
+---@param algorithm "md5"|"sha1"|"sha256"|"sha384"|"sha512"|"sha3_256"|"sha3_384"|"sha3_512"
 ---@param key string
 ---@param data string
 ---@param form? "hex"|"raw"
@@ -327,6 +344,142 @@ function crypto.equal(a, b) end
 ---@param n integer 0 to 65536
 ---@return string bytes
 function crypto.random(n) end
+
+---@alias gw.cipher "aes-128-gcm"|"aes-192-gcm"|"aes-256-gcm"|"chacha20-poly1305"
+---@alias gw.jwa
+---| "HS256" | "HS384" | "HS512" | "RS256" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512"
+---| "ES256" | "ES384" | "ES512" | "ES256K" | "EdDSA"
+
+--- Seals a text: who has the key can read it, and nobody can change it.
+---@param cipher gw.cipher
+---@param key string 16, 24 or 32 bytes, as the cipher wants
+---@param nonce string 12 bytes; never twice under one key: gw.crypto.random(12)
+---@param text string
+---@param aad? string proven too, but not in the result
+---@return string? sealed with a tag of 16 bytes at its end
+---@return string? err
+---@return gw.code? code
+function crypto.encrypt(cipher, key, nonce, text, aad) end
+---@param cipher gw.cipher
+---@param key string
+---@param nonce string
+---@param sealed string
+---@param aad? string
+---@return string? text
+---@return string? err
+---@return gw.code? code "invalid": another key, or it was changed
+function crypto.decrypt(cipher, key, nonce, sealed, aad) end
+
+---@class gw.crypto.key
+---@field type "rsa"|"ec"|"ed25519"|"secret"
+---@field curve? "P-256"|"P-384"|"P-521"|"secp256k1"
+---@field bits integer
+---@field private boolean
+local key = {}
+--- With the digest that the algorithm names. ECDSA: "raw" is what JWS has, "der" what X.509 has.
+---@param algorithm gw.jwa
+---@param data string
+---@param form? "raw"|"der"
+---@return string? signature
+---@return string? err
+---@return gw.code? code "wrong_type": not an algorithm of this key; "limit": a secret that is too short
+function key:sign(algorithm, data, form) end
+---@param algorithm gw.jwa
+---@param data string
+---@param signature string
+---@param form? "raw"|"der"
+---@return true?
+---@return string? err
+---@return gw.code? code "invalid": this key did not sign this
+function key:verify(algorithm, data, signature, form) end
+---@param algorithm gw.jwa
+---@return true?
+---@return string? err
+---@return gw.code? code
+function key:fits(algorithm) end
+--- The public half as a table of RFC 7517.
+---@return table<string, string>?
+---@return string? err
+---@return gw.code? code
+function key:jwk() end
+---@param half? "public"|"private"
+---@return string?
+---@return string? err
+---@return gw.code? code
+function key:pem(half) end
+
+--- RSA of 2048 to 8192 bits, the curves above, Ed25519; from PEM or DER (also of a certificate) or a
+--- JWK as text or table. Weak ones are refused; so are those that are locked by a password.
+---@param source string|table<string, any>
+---@return gw.crypto.key?
+---@return string? err
+---@return gw.code? code
+function crypto.key(source) end
+---@param bytes string
+---@return gw.crypto.key?
+---@return string? err
+---@return gw.code? code
+function crypto.secret(bytes) end
+---@param kind "P-256"|"P-384"|"P-521"|"secp256k1"|"Ed25519"
+---@return gw.crypto.key?
+---@return string? err
+---@return gw.code? code
+function crypto.generate_key(kind) end
+
+---@class gw.crypto.certificate
+---@field subject string RFC 2253
+---@field issuer string
+---@field serial string hex
+---@field der string
+---@field fingerprint string SHA-256 of der, hex
+---@field not_before integer seconds since 1970
+---@field not_after integer
+---@field ca boolean
+---@field dns string[]
+---@field email string[]
+---@field uri string[]
+---@field ip string[]
+---@field key? gw.crypto.key
+
+--- Reads one; says nothing about who signed it.
+---@param source string PEM (the first in it) or DER
+---@return gw.crypto.certificate?
+---@return string? err
+---@return gw.code? code
+function crypto.certificate(source) end
+
+--- On a helper thread; waits, so only in: rewrite, access, balancer, log, timers, specs.
+---@param digest "sha1"|"sha256"|"sha384"|"sha512"
+---@param password string
+---@param salt string
+---@param rounds integer 1 to 10000000
+---@param length? integer 32
+---@return string? bytes
+---@return string? err
+---@return gw.code? code "full": too many wait
+function crypto.pbkdf2(digest, password, salt, rounds, length) end
+--- On a helper thread; waits. 128 * n * r is at most 64 MiB.
+---@param password string
+---@param salt string
+---@param cost? { n?: integer, r?: integer, p?: integer, length?: integer } 16384, 8, 1, 32
+---@return string? bytes
+---@return string? err
+---@return gw.code? code
+function crypto.scrypt(password, salt, cost) end
+--- On a helper thread; waits.
+---@param password string at most 72 bytes: bcrypt would ignore the rest
+---@param cost? integer 4 to 15; 12
+---@return string? hash
+---@return string? err
+---@return gw.code? code
+function crypto.bcrypt(password, cost) end
+--- On a helper thread; waits.
+---@param password string
+---@param hash string $2a$, $2b$ or $2y$
+---@return boolean?
+---@return string? err
+---@return gw.code? code "invalid": not a hash of bcrypt
+function crypto.bcrypt_verify(password, hash) end
 
 ---@class gw.regex flags: letters of i m s x u a
 local regex = {}

@@ -24,6 +24,12 @@ static void expect_hex(const uint8_t *bytes, size_t len, const char *hex)
 static void digests_match_their_standards(void **state)
 {
     static const char *const abc[GW_DIGEST_COUNT] = {
+        [GW_SHA3_256] = "3a985da74fe225b2045c172d6bd390bd855f086e3e9d525b46bfe24511431532",
+        [GW_SHA3_384] = "ec01498288516fc926459f58e2c6ad8df9b473cb0fc08c2596da7cf0e49be4b2"
+                        "98d88cea927ac7f539f1edf228376d25",
+        [GW_SHA3_512] = "b751850b1a57168a5693cd924b6b096e08f621827444f70d884f5d0240d2712e"
+                        "10e116e9192af3c91a7ec57647e3934057340b4cf408d5a56592f8274eec53f0",
+        [GW_KECCAK256] = "4e03657aea45a94fc7d47ba826c8d667c0d1e6e33a64a036ec44f58fa12d6c45",
         [GW_MD5] = "900150983cd24fb0d6963f7d28e17f72",
         [GW_SHA1] = "a9993e364706816aba3e25717850c26c9cd0d89d",
         [GW_SHA256] = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
