@@ -102,12 +102,13 @@ struct gw_conf_tls_policy {
 
 struct gw_conf_tls_certificate {
     struct gw_where where;
-    struct gw_ref file;  /* path of the certificate */
-    struct gw_ref chain; /* DER: itself, then its chain */
-    struct gw_ref key;   /* DER */
-    struct gw_ref names; /* gw_ref: lower case, "*.example.com" or "example.com" */
-    struct gw_ref kind;  /* "RSA", "ECDSA", … */
-    struct gw_ref ocsp;  /* URL of who tells whether it is revoked */
+    struct gw_ref file;         /* path of the certificate */
+    struct gw_ref chain;        /* DER: itself, then its chain */
+    struct gw_ref key;          /* DER */
+    struct gw_ref names;        /* gw_ref: lower case, "*.example.com" or "example.com" */
+    struct gw_ref kind;         /* "RSA", "ECDSA", … */
+    struct gw_ref ocsp;         /* URL of who tells whether it is revoked; none: is not asked */
+    struct gw_ref ocsp_request; /* DER, what is asked */
     uint64_t not_after_s;
     uint32_t policy; /* index */
 };
@@ -131,6 +132,7 @@ struct gw_conf_tls {
     uint8_t version; /* enum: 0 both, 1 TLS 1.2 only, 2 TLS 1.3 only */
     uint8_t client_order;
     uint8_t tickets;
+    uint8_t stapling;
     uint8_t hsts_subdomains;
     uint8_t several_policies; /* not all names have the same */
 };

@@ -396,6 +396,13 @@ static const struct gw_row rows[] = {
      .otherwise = "true",
      .doc = "Sessions are resumed by tickets, whose keys all workers share and the master changes "
             "every 8 hours."},
+    {.key = "stapling",
+     .type = &gw_type_bool,
+     TLS(stapling),
+     .otherwise = "false",
+     .doc =
+         "OCSP responses are fetched from the responder that a certificate names, and stapled. The "
+         "file of the certificate must hold its issuer."},
     {.key = "session_timeout",
      .type = &gw_type_duration,
      TLS(session_timeout_ms),
@@ -506,6 +513,26 @@ static bool shares_name(struct gw_reader *r, const struct reading *reading, uint
     return index == 0;
 }
 
+/* Only where it can be done is it asked for. */
+static void make_questions(struct gw_reader *r, struct reading *reading)
+{
+    for (uint32_t i = 0; i < reading->count; i++) {
+        struct gw_conf_tls_certificate *c = &reading->certificates[i];
+        struct gw_buf der = GW_BUF_INIT;
+        if (c->ocsp.len == 0 || !reading->conf.stapling) {
+            c->ocsp.len = 0;
+        } else if (gw_tls_ocsp_request(image_str(r, c->chain), &der)) {
+            c->ocsp_request = gw_image_add(r->image, der.data + der.from, gw_buf_len(&der));
+        } else {
+            c->ocsp.len = 0;
+            gw_report_warn(r->report, c->where, gw_path_text(r->path, r->arena),
+                           "nothing will be stapled: %.*s does not hold the issuer",
+                           GW_STR_ARG(image_str(r, c->file)));
+        }
+        gw_buf_fini(&der);
+    }
+}
+
 static void make_names(struct gw_reader *r, struct reading *reading)
 {
     uint32_t count = 0, at = 0;
@@ -537,6 +564,7 @@ static void finish(struct gw_reader *r, struct reading *reading)
     for (uint32_t i = 1; i < reading->policies_count; i++)
         reading->conf.several_policies |= reading->policies[i].hash != reading->client.hash;
     make_names(r, reading);
+    make_questions(r, reading);
     /* Faults are told by now; a row of an image that is carried on may not number files. */
     for (uint32_t i = 0; i < reading->count; i++)
         reading->certificates[i].where = (struct gw_where){0};

@@ -73,7 +73,8 @@ static void certificate_make(void)
 
 static void start(void)
 {
-    static const struct gw_tls_source source = {choose, identity, policy, hold, release};
+    static const struct gw_tls_source source = {choose, identity, policy, .hold = hold,
+                                                .release = release};
     static const struct gw_tls_tickets tickets = {.count = 1};
     const struct gw_tls_settings settings = {.tickets = true, .http2 = true};
     struct gw_err err;

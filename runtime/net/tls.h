@@ -84,6 +84,8 @@ struct gw_tls_source {
     void (*choose)(void *arg, struct gw_str name, struct gw_tls_choice *out);
     void (*identity)(void *arg, uint32_t index, struct gw_tls_identity *out);
     void (*policy)(void *arg, uint32_t index, struct gw_tls_policy *out);
+    /* The OCSP response that is stapled to it, or empty; lent until return. NULL: never any. */
+    struct gw_str (*staple)(void *arg, uint32_t index);
     /* From accept until the end of the handshake the source must stay. */
     void (*hold)(void *arg);
     void (*release)(void *arg);
@@ -99,9 +101,6 @@ GW_MUST_CHECK enum gw_rc gw_tls_server_new(const struct gw_tls_settings *setting
                                            struct gw_tls_server **out, struct gw_err *err);
 /* No handshake may be under way; connections live on. */
 void gw_tls_server_free(struct gw_tls_server *server);
-
-/* An OCSP response to be stapled for a certificate (copied; len 0: none). */
-void gw_tls_server_staple(struct gw_tls_server *server, uint32_t identity, struct gw_str response);
 
 /* The conn was just opened. `early`: bytes that were read already (behind a PROXY header). */
 void gw_tls_accept(struct gw_conn *conn, struct gw_tls_server *server, struct gw_str early);
@@ -194,6 +193,14 @@ GW_MUST_CHECK enum gw_rc gw_tls_read_certificates(struct gw_str pem, struct gw_b
                                                   struct gw_err *err);
 GW_MUST_CHECK enum gw_rc gw_tls_read_crls(struct gw_str pem, struct gw_buf *der,
                                           struct gw_err *err);
+/* The question whether the first certificate of `chain` is revoked, as DER. False: the second is
+ * not its issuer. */
+GW_MUST_CHECK bool gw_tls_ocsp_request(struct gw_str chain, struct gw_buf *der);
+/* The answer: signed by the issuer or for it, of this certificate, of now, and good. *until_s stays
+ * as it is where the answer says nothing. */
+GW_MUST_CHECK enum gw_rc gw_tls_ocsp_check(struct gw_str chain, struct gw_str der,
+                                           uint64_t *until_s, struct gw_err *err);
+
 /* The private key, and whether it belongs to the first certificate of `chain`. */
 GW_MUST_CHECK enum gw_rc gw_tls_read_key(struct gw_str pem, struct gw_str chain, struct gw_buf *der,
                                          struct gw_err *err);

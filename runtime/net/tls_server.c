@@ -14,7 +14,6 @@ struct identity {
     STACK_OF(X509) * chain;
     EVP_PKEY *key;
     bool bad;
-    struct gw_buf staple;
 };
 
 struct policy {
@@ -295,20 +294,17 @@ static int on_status(SSL *ssl, void *arg)
 {
     const struct gw_tls_server *server = arg;
     const X509 *leaf = SSL_get_certificate(ssl);
+    struct gw_str response = GW_STR("");
+    unsigned char *copy;
 
-    for (uint32_t i = 0; i < server->identities_count; i++) {
-        const struct identity *identity = &server->identities[i];
-        unsigned char *copy;
-        size_t len = gw_buf_len(&identity->staple);
-        if (identity->leaf != leaf || leaf == NULL || len == 0)
-            continue;
-        copy = OPENSSL_memdup(identity->staple.data + identity->staple.from, len);
-        if (copy == NULL)
-            break;
-        SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)len);
-        return SSL_TLSEXT_ERR_OK;
-    }
-    return SSL_TLSEXT_ERR_NOACK;
+    for (uint32_t i = 0; i < server->identities_count && server->source->staple != NULL; i++)
+        if (leaf != NULL && server->identities[i].leaf == leaf)
+            response = server->source->staple(server->arg, i);
+    copy = response.len > 0 ? OPENSSL_memdup(response.data, response.len) : NULL;
+    if (copy == NULL)
+        return SSL_TLSEXT_ERR_NOACK;
+    SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)response.len);
+    return SSL_TLSEXT_ERR_OK;
 }
 
 /* A key is 16 bytes of name, 32 of HMAC, 32 of AES. */
@@ -407,7 +403,6 @@ void gw_tls_server_free(struct gw_tls_server *server)
         X509_free(server->identities[i].leaf);
         sk_X509_pop_free(server->identities[i].chain, X509_free);
         EVP_PKEY_free(server->identities[i].key);
-        gw_buf_fini(&server->identities[i].staple);
     }
     for (uint32_t i = 0; server->policies != NULL && i < server->policies_count; i++) {
         X509_STORE_free(server->policies[i].store);
@@ -417,14 +412,6 @@ void gw_tls_server_free(struct gw_tls_server *server)
     free(server->policies);
     SSL_CTX_free(server->ctx);
     free(server);
-}
-
-void gw_tls_server_staple(struct gw_tls_server *server, uint32_t identity, struct gw_str response)
-{
-    struct gw_buf *staple = &server->identities[identity].staple;
-
-    gw_buf_fini(staple);
-    gw_buf_add_str(staple, response);
 }
 
 void gw_tls_accept(struct gw_conn *conn, struct gw_tls_server *server, struct gw_str early)

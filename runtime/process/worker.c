@@ -306,6 +306,8 @@ static enum gw_rc start(struct gw_worker *worker, struct gw_err *err)
                       &worker->proxy);
     if (rc != GW_OK)
         return gw_err_set(err, rc, "proxy: %s", gw_rc_text(rc));
+    worker->staples = gw_staples_new(worker->loop);
+    gw_proxy_set_staple(worker->proxy, gw_staples_get, worker->staples);
     if (options->tickets != NULL)
         gw_proxy_set_tickets(worker->proxy, options->tickets);
     gw_proxy_share(worker->proxy, gw_shared_set_clients(options->shared));
@@ -331,6 +333,7 @@ static void finish(struct gw_worker *worker)
     gw_io_close(&worker->channel_io);
     if (worker->proxy != NULL)
         gw_proxy_free(worker->proxy);
+    gw_staples_free(worker->staples);
     gw_script_free(worker->script);
     gw_loop_free(worker->loop);
 }

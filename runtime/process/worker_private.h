@@ -3,6 +3,7 @@
 #define GW_PROCESS_WORKER_PRIVATE_H
 
 #include "process/channel.h"
+#include "process/staple.h"
 #include "process/worker.h"
 #include "script/script.h"
 
@@ -20,6 +21,7 @@ struct gw_worker {
     struct gw_worker_options options;
     struct gw_loop *loop;
     struct gw_proxy *proxy;
+    struct gw_staples *staples;
     struct gw_script *script; /* NULL until a generation binds a plugin */
     struct gw_hooks hooks;    /* all NULL until then */
     struct gw_board_row *row;

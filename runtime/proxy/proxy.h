@@ -98,6 +98,15 @@ void gw_proxy_stats(struct gw_proxy *proxy, struct gw_proxy_stats *out);
 struct gw_tls_tickets;
 void gw_proxy_set_tickets(struct gw_proxy *proxy, const struct gw_tls_tickets *tickets);
 
+/* Where OCSP responses come from: what is known now, or empty; lent until return. */
+struct gw_staple_question {
+    struct gw_str url;
+    struct gw_str request; /* DER, to be posted to it */
+    struct gw_str chain;   /* the certificate and its issuer, to judge the answer by */
+};
+typedef struct gw_str (*gw_proxy_staple_fn)(void *arg, const struct gw_staple_question *question);
+void gw_proxy_set_staple(struct gw_proxy *proxy, gw_proxy_staple_fn fn, void *arg);
+
 struct gw_client_table;
 void gw_proxy_share(struct gw_proxy *proxy, struct gw_client_table *clients);
 

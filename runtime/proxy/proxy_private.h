@@ -41,6 +41,8 @@ struct gw_proxy {
     struct gw_list connections; /* struct gw_client_conn.link */
     struct gw_client_table *clients;
     struct gw_tls_tickets tickets;
+    gw_proxy_staple_fn staple_fn;
+    void *staple_arg;
     struct gw_proxy_stats stats;
     int reserve_fd; /* given up for a moment when descriptors run out */
     uint64_t memory_max;

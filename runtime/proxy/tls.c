@@ -115,6 +115,22 @@ static void policy(void *arg, uint32_t index, struct gw_tls_policy *out)
                                   .hash = row->hash};
 }
 
+static struct gw_str staple(void *arg, uint32_t index)
+{
+    const struct generation_tls *tls = arg;
+    const struct gw_conf *conf = tls->generation->conf;
+    const struct gw_proxy *proxy = tls->generation->proxy;
+    const struct gw_conf_tls_certificate *row =
+        &GW_ITEMS(conf, tls->row->certificates, struct gw_conf_tls_certificate)[index];
+    const struct gw_staple_question question = {gw_ref_str(conf, row->ocsp),
+                                                gw_ref_str(conf, row->ocsp_request),
+                                                gw_ref_str(conf, row->chain)};
+
+    if (row->ocsp.len == 0 || proxy->staple_fn == NULL)
+        return GW_STR("");
+    return proxy->staple_fn(proxy->staple_arg, &question);
+}
+
 static void hold(void *arg)
 {
     generation_ref(((struct generation_tls *)arg)->generation);
@@ -125,7 +141,13 @@ static void release(void *arg)
     generation_unref(((struct generation_tls *)arg)->generation);
 }
 
-static const struct gw_tls_source source = {choose, identity, policy, hold, release};
+static const struct gw_tls_source source = {choose, identity, policy, staple, hold, release};
+
+void gw_proxy_set_staple(struct gw_proxy *proxy, gw_proxy_staple_fn fn, void *arg)
+{
+    proxy->staple_fn = fn;
+    proxy->staple_arg = arg;
+}
 
 /* ---- of a generation ---- */
 

@@ -43,6 +43,7 @@ struct gw_http_call {
     uint32_t timeout_ms;
     bool keep_alive;
     gw_http_done_fn done; /* once, from the loop, unless it is freed before */
+    void *arg;            /* the caller's */
 
     /* The answer, when rc is GW_OK. */
     enum gw_rc rc;

@@ -41,7 +41,22 @@ local function authority(dir, name)
   request(dir, name, "ec", { "-x509", "-days", "30", "-out", name .. ".pem" })
 end
 
---- rows: { name = { names = {…}, kind = "ec"|"rsa", ca = "ca", days = 30 } } -> certs, where
+local function extensions(row)
+  local san = {}
+  for _, dns in ipairs(row.names or {}) do
+    san[#san + 1] = (dns:find("^%d+%.%d+%.%d+%.%d+$") and "IP:" or "DNS:") .. dns
+  end
+  local lines = { "basicConstraints=CA:FALSE" }
+  if #san > 0 then
+    lines[2] = "subjectAltName=" .. table.concat(san, ",")
+  end
+  if row.ocsp then
+    lines[#lines + 1] = "authorityInfoAccess=OCSP;URI:" .. row.ocsp
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+--- rows: { name = { names = {…}, kind = "ec"|"rsa", ca = "ca", days = 30, ocsp = URL } } -> certs, where
 --- certs.pem[name], certs.key[name] are texts and certs.dir is the folder.
 function M.make(rows)
   local dir = os.tmpname()
@@ -54,13 +69,8 @@ function M.make(rows)
   end
   for name, row in pairs(rows) do
     local ca = row.ca or "ca"
-    local san = {}
-    for _, dns in ipairs(row.names or {}) do
-      san[#san + 1] = (dns:find("^%d+%.%d+%.%d+%.%d+$") and "IP:" or "DNS:") .. dns
-    end
     request(dir, name, row.kind or "ec", { "-out", name .. ".csr" })
-    write(dir .. "/" .. name .. ".ext",
-      #san > 0 and "subjectAltName=" .. table.concat(san, ",") .. "\n" or "basicConstraints=CA:FALSE\n")
+    write(dir .. "/" .. name .. ".ext", extensions(row))
     openssl(dir, "x509", "-req", "-in", name .. ".csr", "-CA", ca .. ".pem", "-CAkey", ca .. ".key",
       "-CAcreateserial", "-days", tostring(row.days or 30), "-extfile", name .. ".ext", "-out", name .. ".pem")
     certs.pem[name] = read(("%s/%s.pem"):format(dir, name))
@@ -82,6 +92,18 @@ function M.revoke(certs, ca, names)
   end
   openssl(certs.dir, "ca", "-gencrl", "-crldays", "30", "-out", "crl.pem", unpack(common))
   return read(certs.dir .. "/crl.pem")
+end
+
+--- What a responder would say of a certificate: DER. `status`: "V" good, "R" revoked.
+function M.ocsp(certs, ca, name, status, days)
+  local _, out = kit.run("openssl", { "x509", "-in", name .. ".pem", "-noout", "-serial" }, { cwd = certs.dir })
+  local serial = out:match("serial=(%x+)")
+  write(certs.dir .. "/ocsp.index", ("%s\t491231235959Z\t%s\t%s\tunknown\t/CN=%s\n"):format(status,
+    status == "R" and "200101000000Z" or "", serial, name))
+  openssl(certs.dir, "ocsp", "-index", "ocsp.index", "-CA", ca .. ".pem", "-rsigner", ca .. ".pem", "-rkey",
+    ca .. ".key", "-issuer", ca .. ".pem", "-cert", name .. ".pem", "-respout", "ocsp.der", "-ndays",
+    tostring(days or 7), "-noverify")
+  return read(certs.dir .. "/ocsp.der")
 end
 
 function M.remove(certs)

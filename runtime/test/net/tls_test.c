@@ -126,7 +126,8 @@ static void release(void *arg)
     held--;
 }
 
-static const struct gw_tls_source source = {choose, identity, policy_row, hold, release};
+static const struct gw_tls_source source = {choose, identity, policy_row, .hold = hold,
+                                            .release = release};
 
 /* ---- two ends ---- */
 
