@@ -33,6 +33,7 @@ enum gw_regex_flag {
     GW_REGEX_ANCHORED = 1 << 4,  /* matches only where it is asked to begin */
     GW_REGEX_UTF = 1 << 5,       /* characters instead of bytes */
     GW_REGEX_NO_JIT = 1 << 6,    /* made only to be checked, or used once */
+    GW_REGEX_ECMA = 1 << 7,      /* as JavaScript has it: $ only at the very end, \uXXXX, [] */
 };
 
 /* GW_INVALID with "at byte 3: missing closing parenthesis", or GW_LIMIT for a pattern that is

@@ -15,7 +15,14 @@
     X(cdef_lib, "cdef_lib")                                                                        \
     X(shared, "shared")                                                                            \
     X(metrics, "metrics")                                                                          \
-    X(logfile, "logfile")
+    X(logfile, "logfile")                                                                          \
+    X(schema, "schema")                                                                            \
+    X(schema_tree, "schema_tree")                                                                  \
+    X(schema_code, "schema_code")                                                                  \
+    X(schema_uri, "schema_uri")                                                                    \
+    X(schema_pattern, "schema_pattern")                                                            \
+    X(schema_meta, "schema_meta")                                                                  \
+    X(schema_format, "schema_format")
 
 /* The text. GW_STR_NULL: there is none. */
 struct gw_str gw_embed_find(struct gw_str name);

@@ -1,7 +1,8 @@
 /* gw.regex: PCRE2 through base/regex.h. Compiled patterns are kept: two tables of at most
  * CACHE_HALF; what is used moves to the young one, and when that is full the old one is
  * dropped whole (its patterns are freed by Lua's collector).
- * Flags, in one string: i m s x as in Perl, u: UTF-8, a: only where the search begins. */
+ * Flags, in one string: i m s x as in Perl, u: UTF-8, a: only where the search begins, e: as
+ * ECMAScript has it. */
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +41,8 @@ static unsigned read_flags(lua_State *L, int index, struct gw_str *text)
         char letter;
         unsigned flag;
     } rows[] = {{'i', GW_REGEX_NOCASE},   {'m', GW_REGEX_MULTILINE}, {'s', GW_REGEX_DOTALL},
-                {'x', GW_REGEX_EXTENDED}, {'u', GW_REGEX_UTF},       {'a', GW_REGEX_ANCHORED}};
+                {'x', GW_REGEX_EXTENDED}, {'u', GW_REGEX_UTF},       {'a', GW_REGEX_ANCHORED},
+                {'e', GW_REGEX_ECMA}};
     unsigned flags = 0;
 
     text->data = luaL_optlstring(L, index, "", &text->len);
@@ -49,7 +51,7 @@ static unsigned read_flags(lua_State *L, int index, struct gw_str *text)
         for (size_t j = 0; j < sizeof(rows) / sizeof(rows[0]); j++)
             if (rows[j].letter == text->data[i])
                 found = rows[j].flag;
-        luaL_argcheck(L, found != 0, index, "flags: letters of \"imsxua\" expected");
+        luaL_argcheck(L, found != 0, index, "flags: letters of \"imsxuae\" expected");
         flags |= found;
     }
     return flags;

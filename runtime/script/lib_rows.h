@@ -22,6 +22,7 @@
     X("shared", gw_lib_shared_open, NULL, gw_lib_shared_close)                                     \
     X("metrics", gw_lib_metrics_open, NULL, gw_lib_metrics_close)                                  \
     X("logfile", gw_lib_logfile_open, gw_lib_logfile_retire, gw_lib_logfile_close)                 \
+    X("schema", gw_lib_schema_open, NULL, NULL)                                                    \
     X("http", gw_lib_http_open, NULL, gw_lib_http_close)
 
 void gw_lib_log_open(lua_State *L, struct gw_vm *vm);
@@ -56,6 +57,7 @@ void gw_lib_logfile_close(struct gw_vm *vm);
 /* Relative paths of gw.logfile start here: the folder of the conf. */
 void gw_lib_logfile_set_dir(struct gw_vm *vm, struct gw_str dir);
 void gw_lib_logfile_reopen(struct gw_vm *vm); /* after rotation */
+void gw_lib_schema_open(lua_State *L, struct gw_vm *vm);
 void gw_lib_http_open(lua_State *L, struct gw_vm *vm);
 void gw_lib_http_close(struct gw_vm *vm);
 

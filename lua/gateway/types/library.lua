@@ -9,6 +9,7 @@
 ---@class gw
 ---@field log gw.log
 ---@field json gw.json
+---@field schema gw.schema
 ---@field shared table<string, gw.dict> dictionaries of the conf's shared: by name
 ---@field time gw.time
 ---@field timer gw.timer
@@ -67,6 +68,27 @@ function json.array(t) end
 ---@param value any
 ---@return boolean
 function json.is_array(value) end
+
+---@class gw.schema
+local schema = {}
+
+---@class gw.schema.fault
+---@field instance string JSON pointer to the value
+---@field keyword string URI with a JSON pointer to the keyword
+---@field message string
+
+---@class gw.schema.options
+---@field schemas? table<string, table|boolean> documents by URI; nothing is fetched
+---@field base? string URI of the schema
+---@field formats? boolean hold values to `format`
+---@field depth? integer 128
+---@field errors? integer 20
+
+--- JSON Schema 2020-12. Raises for a bad schema.
+---@param document table|boolean
+---@param options? gw.schema.options
+---@return fun(value: any): boolean?, gw.schema.fault[]?, gw.code? validate true, or nil, faults, "invalid"|"limit"
+function schema.compile(document, options) end
 
 ---@class gw.dict
 local dict = {}
@@ -482,6 +504,7 @@ function crypto.bcrypt(password, cost) end
 function crypto.bcrypt_verify(password, hash) end
 
 ---@class gw.regex flags: letters of i m s x u a
+---@class gw.regex flags: letters of i m s x u a, and e: as ECMAScript has it
 local regex = {}
 ---@param subject string
 ---@param pattern string
