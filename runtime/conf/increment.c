@@ -223,6 +223,8 @@ static enum gw_rc not_of_conf(struct work *w, const bool *known)
 static enum gw_rc list_named(struct work *w)
 {
     const struct gw_increment *increment = w->increment;
+    const struct gw_conf_key_file *keys =
+        GW_ITEMS(w->before, w->before->key_files, struct gw_conf_key_file);
     bool *known = gw_arena_zalloc(w->r.arena, increment->named_count + 1);
     uint32_t left = 0, index;
     enum gw_rc rc = GW_OK;
@@ -243,6 +245,10 @@ static enum gw_rc list_named(struct work *w)
     for (uint32_t i = w->before->conf_files; i < w->before->files.len; i++)
         if (is_named(w, gw_ref_str(w->before, w->old[i].path)))
             return FULL(w, "%.*s is code", GW_STR_ARG(gw_ref_str(w->before, w->old[i].path)));
+    for (uint32_t i = 0; i < w->before->key_files.len; i++)
+        if (is_named(w, gw_ref_str(w->before, keys[i].path)))
+            return FULL(w, "%.*s is a certificate or a key",
+                        GW_STR_ARG(gw_ref_str(w->before, keys[i].path)));
     for (uint32_t i = 0; i < increment->named_count; i++) /* named twice */
         if (gw_names_get(&w->named, increment->named[i], &index))
             known[i] = known[index];

@@ -243,11 +243,18 @@ void gw_master_watch_files(struct gw_master *master)
 {
     const struct gw_conf *conf = master->conf;
     const struct gw_conf_file *files = GW_ITEMS(conf, conf->files, struct gw_conf_file);
+    const struct gw_conf_key_file *keys = GW_ITEMS(conf, conf->key_files, struct gw_conf_key_file);
     struct gw_str before = GW_STR("");
 
     for (uint32_t i = 0; i < conf->files.len; i++) {
         struct gw_str folder = folder_of(gw_ref_str(conf, files[i].path));
         if (!gw_str_eq(folder, before)) /* many stand in one */
+            gw_watch_add(master->watch, folder, false);
+        before = folder;
+    }
+    for (uint32_t i = 0; i < conf->key_files.len; i++) {
+        struct gw_str folder = folder_of(gw_ref_str(conf, keys[i].path));
+        if (!gw_str_eq(folder, before))
             gw_watch_add(master->watch, folder, false);
         before = folder;
     }

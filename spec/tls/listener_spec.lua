@@ -251,6 +251,36 @@ for line in sys.stdin:
     assert.equal("ok\n", client.stdout:read_until("\n"))
   end)
 
+  it("changes a certificate by a reload that names its file", function()
+    local gw = gateway("      certificates: [ { certificate: tls/site.pem, key: tls/site.key } ]\n")
+    gw:write("tls/site.key", certs.key.wild)
+    gw:write("tls/site.pem", certs.pem.wild)
+    local code, out = gw:run("reload", gw.dir .. "/tls/site.pem")
+    assert.equal(0, code, out)
+    assert.truthy(hello(gw):find("subject=CN = wild", 1, true))
+  end)
+
+  it("keeps the old certificate where a reload finds a fault", function()
+    local gw = gateway("      certificates: [ { certificate: tls/site.pem, key: tls/site.key } ]\n")
+    gw:write("tls/site.key", certs.key.wild)
+    local report = gw:reload()
+    assert.is_false(report.ok)
+    assert.truthy(report.text:find("does not belong to the certificate", 1, true))
+    assert.truthy(hello(gw):find("subject=CN = site", 1, true))
+  end)
+
+  local _, uid = kit.run("id", { "-u" })
+  it("takes a key that only root may read, for workers that are not root", function()
+    if uid ~= "0\n" then
+      return pending("needs root")
+    end
+    local gw = kit.gateway { conf = "user: nobody\n" .. conf(), workers = 1, env = { UPSTREAM = upstream:url() },
+      files = certs_of.files(certs, { ["www/long"] = "x" }) }
+    kit.run("sh", { "-c", ("chmod 600 %s/tls/*.key"):format(gw.dir) })
+    assert.is_true(gw:reload().ok)
+    assert.truthy(hello(gw):find("subject=CN = site", 1, true))
+  end)
+
   it("speaks TLS behind a PROXY header", function()
     local gw = gateway(nil, { listener = "    proxy_protocol: true\n" })
     local _, port = gw:address()

@@ -214,6 +214,30 @@ routes: [ { name: up, match: { path: "/*" }, upstream: up } ]
     assert.truthy(said:find("^tls: .*the certificate is not good"), said)
   end)
 
+  it("has connect_timeout for the handshake, too", function()
+    local silent = kit.upstream()
+    silent:on(function(conn) conn:read(5) conn:closed(20) end)
+    local gw = kit.gateway { conf = ([[
+      upstreams: { up: { targets: [ "127.0.0.1:%d" ], connect_timeout: 300ms, tls: {} } }
+      routes: [ { name: up, match: { path: "/*" }, upstream: up } ]
+    ]]):format(silent:port()) }
+    assert.equal(504, get(gw).status)
+    assert.is_true(gw:wait_log("connecting took too long"))
+  end)
+
+  it("is no server that speaks without TLS", function()
+    local plain = kit.upstream()
+    plain:on(function(conn)
+      conn:write("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+      conn:closed(5)
+    end)
+    local gw = kit.gateway { conf = ([[
+      routes: [ { name: up, match: { path: "/*" }, upstream: "https://127.0.0.1:%d" } ]
+    ]]):format(plain:port()) }
+    assert.equal(502, get(gw).status)
+    assert.is_true(gw:wait_log("TLS handshake: wrong version number"))
+  end)
+
   it("is refused a key without a certificate", function()
     local gw = kit.gateway { fails = true, files = certs_of.files(certs), conf = [[
 upstreams: { up: { targets: [ "127.0.0.1:1" ], tls: { key: tls/us.key } } }
