@@ -395,8 +395,9 @@ static void on_request(struct gw_client_conn *conn, struct gw_stream_request *in
     ex->body_mode = ex->pub.request.has_body ? BODY_HELD : BODY_NONE;
     if (status != 0) {
         ex->pub.error = why;
-        incoming->stream->ops->last(
-            incoming->stream); /* who says one ambiguous thing may have said two */
+        /* Who says one ambiguous thing may have said two; 421 is about this request alone. */
+        if (status != 421)
+            incoming->stream->ops->last(incoming->stream);
         answer_problem(ex, status, why);
         answer_send(ex);
         return;

@@ -281,6 +281,34 @@ for line in sys.stdin:
     assert.truthy(hello(gw):find("subject=CN = site", 1, true))
   end)
 
+  it("serves node, which keeps connections and resumes sessions", function()
+    if kit.run("sh", { "-c", "command -v node" }) ~= 0 then
+      return pending("needs node")
+    end
+    local gw = gateway()
+    local _, port = gw:address()
+    local code, out, err = kit.run("node", { "-e", [[
+      const https = require("https"), fs = require("fs"), ca = fs.readFileSync(process.argv[1])
+      let agent = new https.Agent({ keepAlive: true, ca }), count = 0, resumed = 0
+      function go() {
+        https.get({ host: "127.0.0.1", port: process.argv[2], path: "/secure", servername: "site.example",
+          headers: { connection: count % 5 ? "keep-alive" : "close" }, agent }, answer => {
+          const socket = answer.socket
+          if (socket.isSessionReused()) resumed++
+          answer.resume()
+          answer.on("end", () => {
+            if (++count < 20) return go()
+            console.log(count, socket.getProtocol(), resumed > 0)
+            agent.destroy()
+          })
+        })
+      }
+      go()
+    ]], certs.dir .. "/ca.pem", port }, { timeout = 20 })
+    assert.equal(0, code, err)
+    assert.equal("20 TLSv1.3 true\n", out)
+  end)
+
   it("speaks TLS behind a PROXY header", function()
     local gw = gateway(nil, { listener = "    proxy_protocol: true\n" })
     local _, port = gw:address()

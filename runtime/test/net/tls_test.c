@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/crypto.h"
+#include "net/tls_private.h"
 
 #define IDENTITIES 3
 
@@ -508,6 +509,33 @@ static void fail_server(struct pair *pair, const char *bytes, size_t len, struct
     assert_int_equal(held, 0);
 }
 
+static void hear_nothing(struct gw_conn *conn, unsigned what)
+{
+}
+
+/* Each change of keys that is asked for is answered; who takes no answers may not ask for ever. */
+static void a_peer_that_asks_and_never_reads_is_cut(void **state)
+{
+    struct iovec iov = {"x", 1};
+    struct pair pair;
+    size_t most = 0, sent;
+
+    contexts(&pair, false, NULL);
+    join(&pair, "one.example", NULL);
+    pair.there.conn.fn = hear_nothing;
+    for (int i = 0; i < 60000 && pair.here.rc != GW_CLOSED; i++) {
+        (void)SSL_key_update(pair.there.conn.tls->ssl, SSL_KEY_UPDATE_REQUESTED);
+        (void)gw_conn_writev(&pair.there.conn, &iov, 1, &sent);
+        gw_loop_turn(loop, 0);
+        if (gw_buf_len(&pair.here.conn.tls->out) > most)
+            most = gw_buf_len(&pair.here.conn.tls->out);
+    }
+
+    assert_int_equal(pair.here.rc, GW_CLOSED);
+    assert_in_range(most, 200 * 1024, 257 * 1024);
+    end_pair(&pair);
+}
+
 static void plain_text_is_recognised(void **state)
 {
     struct pair pair;
@@ -625,6 +653,7 @@ int main(void)
         TEST(tickets_are_good_until_their_key_is_gone),
         TEST(a_ticket_does_not_lead_past_another_policy),
         TEST(who_the_client_is_is_known),
+        TEST(a_peer_that_asks_and_never_reads_is_cut),
         TEST(plain_text_is_recognised),
         TEST(nonsense_fails_the_handshake),
         TEST(bytes_that_were_read_already_count),
