@@ -5,9 +5,12 @@
  * Sources: http/h2_head.c http/h2.c http/h2_stream.c http/h2_server.c http/h1.c
  * Sources: http/h1_server.c http/h1_server_read.c http/h1_server_write.c http/chunk.c
  * Sources: http/proxy_protocol.c http/head.c http/head_find.c http/opinion.c http/message.c
- * Sources: http/uri.c http/files_body.c http/files.c http/mime.c http/conditional.c net/conn.c
- * net/loop.c net/threads.c Sources: base/arena.c base/buf.c base/time.c base/log.c base/rc.c
- * base/err.c base/hash.c Libraries: nghttp2 event_core http_parser pthread */
+ * Sources: http/uri.c http/ws.c http/files.c http/files_body.c http/mime.c
+ * Sources: http/conditional.c net/conn.c net/loop.c net/threads.c net/tls.c net/tls_server.c
+ * Sources: net/tls_client.c net/tls_peer.c net/tls_files.c base/arena.c base/base64.c
+ * Sources: base/buf.c base/cidr.c base/crypto.c base/err.c base/hash.c base/log.c base/rc.c
+ * Sources: base/time.c
+ * Libraries: nghttp2 event_core http_parser ssl crypto pthread */
 #include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,7 +19,7 @@
 #include "http/h1.h"
 #include "http/h2.h"
 
-enum { ANSWER, ECHO, AT_THE_END, LONG, RESET, SILENT, BEHAVIOURS };
+enum { ANSWER, ECHO, AT_THE_END, LONG, RESET, SILENT, BEHAVIOURS, TUNNEL };
 
 struct ask {
     struct gw_stream_request incoming;
@@ -77,6 +80,8 @@ static void on_body(struct gw_stream *stream, struct gw_str piece)
     struct ask *ask = stream->user;
 
     MUST(!ask->ended && !ask->over);
+    if (ask->how == TUNNEL)
+        stream->ops->send_body(stream, piece);
     if (ask->how == ECHO) {
         respond(ask, GW_STR(""), false);
         stream->ops->send_body(stream, piece);
@@ -95,6 +100,8 @@ static void on_end(struct gw_stream *stream, struct gw_fields *trailers)
         MUST(gw_field_value_valid(trailers->items[i].value));
     if (ask->how == AT_THE_END)
         respond(ask, GW_STR("at the end"), true);
+    if (ask->how == TUNNEL)
+        stream->ops->send_end(stream, NULL);
     if (ask->how == ECHO) {
         respond(ask, GW_STR(""), false);
         stream->ops->send_end(stream, trailers);
@@ -192,6 +199,17 @@ static void on_request(struct gw_client_conn *conn, struct gw_stream_request *in
         return;
     }
     judge(&ask->request);
+    if (incoming->head.upgrade && ask->how != ANSWER) {
+        ask->how = TUNNEL;
+        ask->answered = true;
+        gw_fields_init(&ask->response.fields, &ask->arena);
+        gw_fields_add(&ask->response.fields, GW_STR("Sec-WebSocket-Accept"), GW_STR("x"));
+        ask->response.status = 101;
+        stream->ops->send_response(stream, &ask->response);
+        stream->ops->raw(stream);
+        stream->ops->resume(stream);
+        return;
+    }
     if (!ask->request.has_body && (ask->how == AT_THE_END || ask->how == ECHO))
         ask->how = ANSWER;
     if (ask->how == LONG) {
@@ -224,8 +242,11 @@ static void on_freed(struct gw_client_conn *conn)
     freed++;
 }
 
-static const struct gw_client_user user = {on_request_new, on_request, on_peer, on_closed,
-                                           on_freed};
+static const struct gw_client_user user = {.on_request_new = on_request_new,
+                                           .on_request = on_request,
+                                           .on_peer = on_peer,
+                                           .on_closed = on_closed,
+                                           .on_freed = on_freed};
 
 static struct gw_client_limits limits = {
     .head = {.header_bytes_max = 4096, .header_count_max = 20, .uri_bytes_max = 200},
