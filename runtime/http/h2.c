@@ -185,6 +185,10 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 
     if (frame->hd.type == NGHTTP2_DATA)
         c->floods.data_sent++;
+    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
+        gw_info("HTTP/2: %s broke the rules: %s (%.*s)", c->is_server ? "a client" : "an upstream",
+                nghttp2_http2_strerror(frame->goaway.error_code),
+                (int)frame->goaway.opaque_data_len, (const char *)frame->goaway.opaque_data);
     /* A peer that makes us reset is as bad as one that resets. */
     if (frame->hd.type == NGHTTP2_RST_STREAM &&
         frame->rst_stream.error_code == NGHTTP2_PROTOCOL_ERROR)
@@ -209,7 +213,9 @@ static int on_frame_not_send(nghttp2_session *session, const nghttp2_frame *fram
     struct gw_h2_conn *c = arg;
     struct gw_h2_stream *s = stream_at(c, frame->hd.stream_id);
 
-    if (frame->hd.type == NGHTTP2_HEADERS && s != NULL && !s->closed)
+    /* A request of ours that did not leave is closed by nghttp2: a reset would name a stream that
+     * the upstream has never heard of. */
+    if (c->is_server && frame->hd.type == NGHTTP2_HEADERS && s != NULL && !s->closed)
         (void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, GW_H2_INTERNAL_ERROR);
     return 0;
 }
@@ -489,26 +495,14 @@ bool h2_quiet(struct gw_h2_conn *c)
 void h2_fail(struct gw_h2_conn *c, uint32_t code, const char *why)
 {
     uint32_t last = (uint32_t)nghttp2_session_get_last_proc_stream_id(c->session);
-    const uint8_t frame[17] = {0,
-                               0,
-                               8,
-                               NGHTTP2_GOAWAY,
-                               0,
-                               0,
-                               0,
-                               0,
-                               0,
-                               (uint8_t)(last >> 24),
-                               (uint8_t)(last >> 16),
-                               (uint8_t)(last >> 8),
-                               (uint8_t)last,
-                               (uint8_t)(code >> 24),
-                               (uint8_t)(code >> 16),
-                               (uint8_t)(code >> 8),
-                               (uint8_t)code};
-    struct iovec iov = {(void *)(uintptr_t)frame, sizeof(frame)};
+    uint8_t frame[17] = {0, 0, 8, NGHTTP2_GOAWAY};
+    struct iovec iov = {frame, sizeof(frame)};
     size_t sent;
 
+    for (unsigned i = 0; i < 4; i++) {
+        frame[9 + i] = (uint8_t)(last >> (24 - 8 * i));
+        frame[13 + i] = (uint8_t)(code >> (24 - 8 * i));
+    }
     c->fatal = 0;
     if (gw_buf_len(&c->out) == 0 && c->conn.writable && !c->write_dead && !c->conn.connecting)
         (void)gw_conn_writev(&c->conn, &iov, 1, &sent);
@@ -683,6 +677,14 @@ void h2_on_later(struct gw_later *later)
 
 /* ---- life ---- */
 
+static int on_error(nghttp2_session *session, int code, const char *text, size_t len, void *arg)
+{
+    struct gw_h2_conn *c = arg;
+
+    gw_debug("HTTP/2 of %s: %.*s", c->is_server ? "a client" : "an upstream", (int)len, text);
+    return 0;
+}
+
 static void set_callbacks(nghttp2_session_callbacks *cbs)
 {
     nghttp2_session_callbacks_set_on_begin_frame_callback(cbs, on_begin_frame);
@@ -695,6 +697,7 @@ static void set_callbacks(nghttp2_session_callbacks *cbs)
     nghttp2_session_callbacks_set_on_frame_send_callback(cbs, on_frame_send);
     nghttp2_session_callbacks_set_on_frame_not_send_callback(cbs, on_frame_not_send);
     nghttp2_session_callbacks_set_send_data_callback(cbs, send_data);
+    nghttp2_session_callbacks_set_error_callback2(cbs, on_error);
 }
 
 static void set_options(nghttp2_option *option)

@@ -19,6 +19,7 @@ class Connection:
         state["connections"] += 1
         self.number, self.sock, self.buffer = state["connections"], sock, b""
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
+        self.last = 0
         self.requests, self.windows, self.initial, self.waiting = {}, {0: 65535}, 65535, {}
 
     def frame(self, kind, flags, stream, payload=b""):
@@ -83,6 +84,10 @@ class Connection:
             self.frame(RST, 0, stream, struct.pack("!I", 2))
         elif path == "/hang":
             pass
+        elif path == "/deaf":
+            for room in (0, stream):
+                self.frame(WINDOW, 0, room, struct.pack("!I", 1 << 30))
+            time.sleep(3)
         elif path == "/early":
             self.answer(stream, b"enough", status="413")
             self.frame(RST, 0, stream, struct.pack("!I", 0))
@@ -149,6 +154,7 @@ class Connection:
                 self.frame(PING, 0, 0, b"12345678")
 
     def on_headers(self, flags, stream, payload):
+        self.last = max(self.last, stream)
         fields = [(str(n), str(v)) for n, v in self.decoder.decode(payload)]
         request = self.requests.get(stream)
         if request is not None:
@@ -194,6 +200,10 @@ class Connection:
                 self.on_headers(flags, stream, payload)
             elif kind == DATA:
                 self.on_data(flags, stream, payload)
+            elif kind == RST and stream > self.last:
+                print("idle", stream, flush=True)
+                self.frame(GOAWAY, 0, 0, struct.pack("!II", self.last, 1))
+                raise EOFError
             elif kind == SETTINGS:
                 self.on_settings(flags, payload)
             elif kind == PING and not flags & 1:

@@ -108,6 +108,38 @@ assert len(p.answer(s)["body"]) == 3000000
     end
   end)
 
+  it("hears nothing of a request that was taken back before it left", function()
+    start()
+
+    http2.runner(gateway)([==[
+import json
+p = Peer(port)
+assert json.loads(p.get("/x")["body"])["connection"] == 1
+s = p.open("/deaf", "POST", end=False) # the upstream reads nothing for a while: its socket fills
+room = {0: 1 << 20, s: 65535}
+while True:
+    n = min(16384, room[0], room[s])
+    if n > 0:
+        p.data(s, b"x" * n)
+        room[0], room[s] = room[0] - n, room[s] - n
+        continue
+    f = p.read(0.3)
+    if f is None:
+        break
+    if f[0] == WINDOW:
+        room[f[2]] += struct.unpack("!I", f[3])[0]
+back = p.open("/hang")
+time.sleep(0.1)
+p.rst(back)
+time.sleep(0.1)
+p.rst(s)
+assert json.loads(p.get("/x")["body"])["connection"] == 1
+]==])
+    server:close()
+
+    assert.is_nil(server.stdout:read_all():find("idle", 1, true))
+  end)
+
   it("may end the connection: what may be repeated is", function()
     start()
 
