@@ -5,10 +5,11 @@ local ffi = require "ffi"
 ffi.cdef [[
 struct gw_str { const char *data; size_t len; };
 
-/* Handles. A request's is a small object of its own, made once; what hangs from it is a pointer
- * that points nowhere: its bits are gw_slot.handle, and its type says what to do with it. Compiled
- * code then holds a handle in a register, and the sandbox can do nothing else with it. */
-typedef struct { const int32_t gw_slot_, gw_serial_; } gw_h_request;
+/* Handles: pointers that point nowhere. The bits are gw_slot.handle, and the type says what to do
+ * with it. Compiled code then holds a handle in a register, nothing is allocated for it, and the
+ * sandbox can do nothing else with it. */
+struct gw_h_ctx;
+struct gw_h_request;
 struct gw_h_response;
 struct gw_h_query;
 struct gw_h_upstream;
@@ -23,14 +24,17 @@ struct gw_slot {
   int32_t verdict;
   uint32_t instance;
   uint32_t position;
-  uint32_t reroutes;
+  uint16_t reroutes;
+  uint16_t refused;
+  int32_t kept;
   uint32_t next_free;
-  uint32_t refused;
   void *exchange;
   void *task;
   void *answer;
   union {
     uint64_t handle;
+    struct gw_h_ctx *ctx;
+    struct gw_h_request *request;
     struct gw_h_response *response;
     struct gw_h_query *query;
     struct gw_h_upstream *upstream;

@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 
 ffi.cdef [[
+struct gw_h_ctx;
 struct gw_script_dict;
 struct gw_metrics;
 
@@ -68,7 +69,7 @@ struct gw_script_logfile;
 typedef struct { struct gw_script_logfile *const gw_box_; } gw_h_logfile;
 
 bool gw_ffi_logfile_write(struct gw_script_logfile *box, const char *line, size_t len);
-int gw_ffi_logfile_request(struct gw_script_logfile *box, uint32_t slot, uint32_t serial);
+int gw_ffi_logfile_request(struct gw_script_logfile *box, const struct gw_h_ctx *ctx);
 void gw_ffi_logfile_text(struct gw_script_logfile *box, const char *name, size_t name_len,
                          const char *value, size_t len);
 void gw_ffi_logfile_number(struct gw_script_logfile *box, const char *name, size_t name_len,

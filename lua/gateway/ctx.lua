@@ -1,5 +1,6 @@
 --- `ctx`, one for each request, and the handles that hang from it. A handle is a slot's number
---- and a serial; after the request both are compared in vain and every use raises.
+--- and a serial; after the request both are compared in vain and every use raises. None of them is
+--- allocated: a request makes no garbage but what its plugins make.
 ---
 --- This is on the path of every request. What compiled code finds in a local that never changes it
 --- takes for a constant; what it finds in a table (globals, too) it has to load and check.
@@ -7,12 +8,12 @@ local ffi = require "gateway.cdef"
 
 local M = {}
 
-local type, tonumber, rawset = type, tonumber, rawset
+local type, tonumber = type, tonumber
 local C, ffi_string, cast = ffi.C, ffi.string, ffi.cast
 local c_text, c_number, c_header_get = C.gw_ffi_text, C.gw_ffi_number, C.gw_ffi_header_get
 local c_header_set, c_header_set_whole = C.gw_ffi_header_set, C.gw_ffi_header_set_whole
 local slots = C.gw_ffi_slots()
-local host, ctxs, json
+local host, json
 
 -- enum gw_text, gw_number and gw_set in ffi.c.
 local METHOD, SCHEME, HOST, PATH, RAW_PATH, RAW_QUERY, CLIENT_IP, PEER_IP = 0, 1, 2, 3, 4, 5, 6, 7
@@ -32,22 +33,12 @@ local IN_WHOLE = 4194304          -- body_filter of a whole body
 local IN_RESPONSE = 16 + 32 + 64 + IN_MESSAGE + IN_WHOLE -- header_filter, body_filter, log, message
 local IN_HELD = IN_HEADER_FILTER + IN_WHOLE -- the head of the answer has not left
 
-local request_t = ffi.typeof "gw_h_request"
 local int32_t, uint64_t = ffi.typeof "int32_t", ffi.typeof "uint64_t"
 local out, out2 = ffi.new "struct gw_str", ffi.new "struct gw_str"
 
-local band = bit.band
+local band, bor = bit.band, bit.bor
 
---- The slot of a request's handle that is alive.
-local function alive(request)
-  local i = request.gw_slot_
-  if slots[i].serial ~= request.gw_serial_ then
-    error("request is over", 3)
-  end
-  return i
-end
-
---- The same for the handles that are pointers.
+--- The slot of a handle that is alive.
 local function alive_at(handle)
   local bits = cast(uint64_t, handle)
   local i = tonumber(cast(int32_t, bits))
@@ -366,9 +357,9 @@ local request_set = {
   end,
 }
 
-ffi.metatype(request_t, {
+ffi.metatype("struct gw_h_request", {
   __index = function(request, key)
-    local i = alive(request)
+    local i = alive_at(request)
     local get = request_get[key]
     if get then
       return get(i)
@@ -376,7 +367,7 @@ ffi.metatype(request_t, {
     error(("request: no field %s"):format(tostring(key)), 2)
   end,
   __newindex = function(request, key, value)
-    local i = alive(request)
+    local i = alive_at(request)
     local set = request_set[key]
     if not set then
       error(("request.%s cannot be set"):format(tostring(key)), 2)
@@ -404,8 +395,7 @@ local response_get = {
   body = function(i)
     need(i, IN_HELD, "reading response.body")
     if slots[i].in_ == IN_WHOLE then
-      local ctx = ctxs[i]
-      return rawget(ctx, "gw_body_") or rawget(ctx, "gw_chunk_")
+      return slots[i].ctx.gw_body_ or slots[i].ctx.gw_chunk_
     end
     if C.gw_ffi_response_body(i, out) then
       return out.len > 0 and ffi_string(out.data, out.len) or ""
@@ -424,7 +414,7 @@ local response_set = {
   body = function(i, value)
     value = value_text(value == nil and "" or value, "response.body", 3)
     if slots[i].in_ == IN_WHOLE then
-      rawset(ctxs[i], "gw_body_", value) -- taken by driver.lua
+      slots[i].ctx.gw_body_ = value -- taken by driver.lua
     else
       raise_rc(C.gw_ffi_set_text(i, SET_RESPONSE_BODY, value, #value), "response.body", 3)
     end
@@ -564,7 +554,7 @@ end
 --- Answers instead of the upstream: what stands behind in this phase is not run. A table is sent
 --- as JSON.
 function methods.exit(ctx, status, body, headers)
-  local i = alive(ctx.gw_handle_)
+  local i = alive_at(ctx)
   need(i, IN_ANSWER, "exit")
   check_status(status, "exit")
   check_headers(headers, "exit")
@@ -591,7 +581,7 @@ local PROBLEM_OWN = { title = true, detail = true, headers = true, status = true
 --- An error for people and programs (RFC 9457). fields: title, detail, headers, and any other
 --- member, which is added to the document.
 function methods.problem(ctx, status, fields)
-  local i = alive(ctx.gw_handle_)
+  local i = alive_at(ctx)
   need(i, IN_ANSWER, "problem")
   check_status(status, "problem")
   fields = fields or {}
@@ -618,7 +608,7 @@ end
 
 --- Matches again, with the path, host and headers as they are now.
 function methods.reroute(ctx)
-  local i = alive(ctx.gw_handle_)
+  local i = alive_at(ctx)
   need(i, 1 + 2, "reroute")
   if not C.gw_ffi_reroute(i) then
     error("reroute: at most 3 times in a request", 2)
@@ -627,7 +617,7 @@ end
 
 --- In message: a Close to both sides, and no message any more.
 function methods.close(ctx, code, reason)
-  local i = alive(ctx.gw_handle_)
+  local i = alive_at(ctx)
   need(i, IN_MESSAGE, "close")
   code = code == nil and 1000 or code
   if type(code) ~= "number" or not host.is_close_code(code) then
@@ -637,76 +627,96 @@ function methods.close(ctx, code, reason)
   if #reason > 123 or not host.is_utf8(reason) then
     error("close: the reason is UTF-8 of at most 123 bytes", 2)
   end
-  rawset(ctx, "gw_close_code_", code)
-  rawset(ctx, "gw_close_reason_", reason)
+  ctx.gw_close_code_, ctx.gw_close_reason_ = code, reason
   slots[i].verdict = 3
 end
 
 local getters = {
-  id = function(i) return text(i, ID) end,
+  request = function(i) return slots[i].request end,
   response = function(i) return slots[i].response end,
   upstream = function(i) return slots[i].upstream end,
   route = function(i) return slots[i].route end,
+  id = function(i) return text(i, ID) end,
 }
 
-local own = {} -- keys that are ours
-for key in pairs(methods) do
-  own[key] = true
-end
-for key in pairs(getters) do
-  own[key] = true
+-- What plugins leave in ctx does not stand in a table for each request but in one for each field,
+-- by the number of the slot: nothing is allocated. A field's number is its bit in slot.kept, by
+-- which C knows what to forget when the request is over (finish() in phase.c).
+local OTHERS = 31 -- number of the last table: it has one of further fields for each request
+local values, bits = {}, {} -- by name
+local others = {}
+local lists, count = nil, 0 -- by number, from 0: for C
+
+local new_table = require "table.new"
+
+--- Plugins use few names, again and again; so has each of them its place after the first request.
+local function learn(name)
+  -- With room from the start: a list with many holes would become a hash when it grows.
+  lists[count] = new_table(256, 0)
+  values[name], bits[name] = lists[count], bit.lshift(1, count)
+  count = count + 1
 end
 
-local ctx_mt = {
+local function set_other(i, key, value)
+  if methods[key] or (getters[key] and key ~= "id") then
+    error(("ctx.%s cannot be set"):format(tostring(key)), 3)
+  elseif key == "id" then
+    value = value_text(value, "ctx.id", 3)
+    if not C.gw_ffi_header_valid("x", 1, value, #value) or #value == 0 or #value > 200 then
+      error("ctx.id: 1 to 200 bytes that may stand in a header are expected", 3)
+    end
+    raise_rc(C.gw_ffi_set_text(i, SET_ID, value, #value), "ctx.id", 3)
+  elseif type(key) == "string" and count < OTHERS then
+    learn(key)
+    slots[i].ctx[key] = value
+  else
+    others[i] = others[i] or {}
+    others[i][key] = value
+    slots[i].kept = bor(slots[i].kept, bit.lshift(1, OTHERS))
+  end
+end
+
+ffi.metatype("struct gw_h_ctx", {
   __index = function(ctx, key)
-    if key == "response" then
-      return slots[alive(ctx.gw_handle_)].response
+    local i = alive_at(ctx)
+    local own = values[key]
+    if own then
+      return own[i]
     end
     local get = getters[key]
     if get then
-      return get(alive(ctx.gw_handle_))
+      return get(i)
     end
-    return methods[key]
+    local method = methods[key]
+    if method then
+      return method
+    end
+    local more = others[i]
+    return more and more[key]
   end,
   __newindex = function(ctx, key, value)
-    if not own[key] then
-      rawset(ctx, key, value)
+    local i = alive_at(ctx)
+    local own = values[key]
+    if not own then
+      set_other(i, key, value)
       return
-    elseif key ~= "id" then
-      error(("ctx.%s cannot be set"):format(tostring(key)), 2)
     end
-    value = value_text(value, "ctx.id")
-    local i = alive(ctx.gw_handle_)
-    if not C.gw_ffi_header_valid("x", 1, value, #value) or #value == 0 or #value > 200 then
-      error("ctx.id: 1 to 200 bytes that may stand in a header are expected", 2)
-    end
-    raise_rc(C.gw_ffi_set_text(i, SET_ID, value, #value), "ctx.id")
+    own[i] = value
+    slots[i].kept = bor(slots[i].kept, bits[key])
   end,
-  __metatable = false,
-}
+  __tostring = function() return "ctx" end,
+})
 
---- What most requests will set has its place from the start, so that the table never grows. The
---- places are constants first: bytecode drops those of a constructor that are not.
-local function make(handle)
-  local ctx = { gw_handle_ = false, request = false, state = false, consumer = false,
-    tenant = false, session = false }
-  ctx.gw_handle_, ctx.request = handle, handle
-  ctx.state, ctx.consumer, ctx.tenant, ctx.session = nil, nil, nil, nil
-  return setmetatable(ctx, ctx_mt)
-end
-
-local function new_ctx(i)
-  local ctx = make(request_t(i, slots[i].serial))
-  ctxs[i] = ctx
-  return ctx
-end
-
---- Called once by sandbox.c. `base` is the address of the slots. Returns the maker.
-function M.open(c_functions, ctx_table, base, size, json_lib)
+--- Called once by sandbox.c. `base` is the address of the slots, `field_lists` what C forgets from.
+function M.open(c_functions, field_lists, base, size, json_lib)
   assert(ffi.sizeof("struct gw_slot") == size, "cdef.lua and handle.h differ")
   assert(slots == cast("struct gw_slot *", base), "the slots of another VM")
-  host, ctxs, json = c_functions, ctx_table, json_lib
-  return new_ctx
+  host, lists, json = c_functions, field_lists, json_lib
+  for _, name in ipairs { "state", "consumer", "tenant", "session", "gw_when_", "gw_chunk_",
+    "gw_body_", "gw_close_code_", "gw_close_reason_", "gw_message_" } do
+    learn(name)
+  end
+  lists[OTHERS] = others
 end
 
 return M

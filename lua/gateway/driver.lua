@@ -9,16 +9,14 @@ local M = {}
 -- A function has at most 60 upvalues; a part of a chain uses 5 a plugin and 10 more.
 local PART = 10
 
-local host, ctxs, new_ctx, slots
-
-local WHEN = {} -- key in ctx: answers of `when:` that are known, by instance number
+local host, slots
 
 --- The answer of a `when:`, asked once for each request and instance.
 local function wanted(ctx, number, when)
-  local known = ctx[WHEN]
+  local known = ctx.gw_when_ -- answers that are known, by instance number
   if not known then
     known = {}
-    rawset(ctx, WHEN, known)
+    ctx.gw_when_ = known
   end
   local answer = known[number]
   if answer == nil then
@@ -50,16 +48,15 @@ end
 --- Before a plugin gets a whole body: ctx.response.body (ctx.lua) is this one, and what the plugin
 --- assigns is in `gw_body_`. Where its deadline ends it, the next one begins with `gw_chunk_`.
 local function hold(ctx, chunk)
-  rawset(ctx, "gw_chunk_", chunk)
-  rawset(ctx, "gw_body_", nil)
+  ctx.gw_chunk_, ctx.gw_body_ = chunk, nil
 end
 
 local function assigned(ctx)
-  return rawget(ctx, "gw_body_")
+  return ctx.gw_body_
 end
 
 local HEAD = [[
-local slots, ctxs, new_ctx, wanted, guarded, bad_result, hold, assigned, P = ... ]]
+local slots, wanted, guarded, bad_result, hold, assigned, P = ... ]]
 
 -- Bits of script/lib.h.
 local IN_BODY_FILTER, IN_BODY_WHOLE = 32, 4194304
@@ -106,10 +103,10 @@ local function part_source(steps, from, to, phase, body) -- luacheck: ignore 561
     end
   end
   add(out, "return function(i, from%s)", body and ", to, chunk, last, whole" or "")
-  add(out, "local ctx = ctxs[i] or new_ctx(i)")
   add(out, "local slot = slots[i]")
+  add(out, "local ctx = slot.ctx")
   if body then
-    add(out, "if chunk == nil then chunk = rawget(ctx, 'gw_chunk_') end")
+    add(out, "if chunk == nil then chunk = ctx.gw_chunk_ end")
   end
   for n = from, to do
     local step = steps[n]
@@ -146,7 +143,7 @@ end
 local function build_part(steps, from, to, phase, body)
   local chunk = assert(loadstring(part_source(steps, from, to, phase, body),
     "@gateway/chain:" .. phase))
-  return chunk(slots, ctxs, new_ctx, wanted, guarded, bad_result, hold, assigned, steps)
+  return chunk(slots, wanted, guarded, bad_result, hold, assigned, steps)
 end
 
 --- Who wants this body: the place of the first that wants it whole, or 0: all of them want it in
@@ -160,7 +157,7 @@ local function build_plan(steps)
     return steps[at] and at or 0
   end
   return function(i)
-    local ctx, slot, any = ctxs[i] or new_ctx(i), slots[i], false
+    local ctx, slot, any = slots[i].ctx, slots[i], false
     for n, step in ipairs(steps) do
       slot.instance, slot.position = step.number, n
       if not step.when or wanted(ctx, step.number, step.when) then
@@ -178,7 +175,7 @@ end
 --- position, chunk, last, whole) -> chunk, and the plan of the chain.
 function M.build(steps, phase)
   if phase == "message" then
-    return messages.build(steps, { host = host, ctxs = ctxs, new_ctx = new_ctx, slots = slots,
+    return messages.build(steps, { host = host, slots = slots,
       wanted = wanted, guarded = guarded })
   end
   local body = phase == "body_filter"
@@ -208,8 +205,8 @@ function M.build(steps, phase)
 end
 
 --- Called once by sandbox.c. `base` is the address of the slots.
-function M.open(c_functions, ctx_table, make_ctx, base)
-  host, ctxs, new_ctx = c_functions, ctx_table, make_ctx
+function M.open(c_functions, base)
+  host = c_functions
   slots = ffi.cast("struct gw_slot *", base)
 end
 

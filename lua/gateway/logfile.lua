@@ -40,8 +40,7 @@ end
 --- under the names of the option `more`; nil leaves one out. False: it was dropped.
 function writer:request(ctx, a, b, c)
   local box, more = box_of(self, "request"), self.more
-  local handle = ctx.gw_handle_
-  local began = C.gw_ffi_logfile_request(box, handle.gw_slot_, handle.gw_serial_)
+  local began = C.gw_ffi_logfile_request(box, ctx)
   if began ~= 1 then
     if began < 0 then
       error("request is over", 2)

@@ -2,9 +2,7 @@
 --- the one before it has made of it.
 local M = {}
 
-local KEPT = {} -- key in ctx: the message as it is; a plugin whose deadline came is skipped from here
-
-local type, rawset, error = type, rawset, error
+local type, error = type, error
 
 local function bad(value)
   error(("message returned a %s: a string, false or nil is expected"):format(type(value)), 0)
@@ -48,15 +46,17 @@ end
 --- A function (slot index, first position, data, is text, from the upstream) -> data or false, is
 --- text; or nil, nil, code, reason of a Close. data nil: go on behind a plugin that was ended.
 function M.build(steps, tools)
-  local host, ctxs, new_ctx, slots = tools.host, tools.ctxs, tools.new_ctx, tools.slots
+  local host, slots = tools.host, tools.slots
   local wanted, guarded = tools.wanted, tools.guarded
 
   return function(i, from, data, text, from_upstream)
-    local ctx, slot = ctxs[i] or new_ctx(i), slots[i]
-    local kept = ctx[KEPT]
+    local slot = slots[i]
+    local ctx = slot.ctx
+    -- The message as it is: behind a plugin that was ended by its deadline we go on with it.
+    local kept = ctx.gw_message_
     if data then
       kept = { data = data, text = text, from = from_upstream and "upstream" or "client" }
-      rawset(ctx, KEPT, kept)
+      ctx.gw_message_ = kept
     end
     for n = from, #steps do
       local step = steps[n]
@@ -69,7 +69,7 @@ function M.build(steps, tools)
           run(host, step, ctx, kept)
         end
         if slot.verdict ~= 0 then
-          rawset(ctx, KEPT, nil)
+          ctx.gw_message_ = nil
           return nil, nil, ctx.gw_close_code_, ctx.gw_close_reason_
         end
         if not kept.data then
@@ -77,7 +77,7 @@ function M.build(steps, tools)
         end
       end
     end
-    rawset(ctx, KEPT, nil)
+    ctx.gw_message_ = nil
     return kept.data, kept.text
   end
 end

@@ -63,6 +63,7 @@ uint32_t gw_slots_take(struct gw_slots *slots, struct gw_exchange *exchange)
     slot->instance = 0;
     slot->position = 0;
     slot->reroutes = 0;
+    slot->kept = 0;
     slot->refused = 0;
     slot->exchange = exchange;
     slot->task = NULL;

@@ -1,5 +1,5 @@
 /* Requests as Lua holds them: the number of a slot and a serial that dies with the request,
- * as two numbers or as the bits of a pointer (lua/gateway/cdef.lua).
+ * as the bits of a pointer (lua/gateway/cdef.lua).
  * Lives in: one VM. A slot's memory stays for the life of the VM, so that compiled Lua may read
  * it straight: handle.serial == slot.serial means alive. Layout repeated in lua/gateway/cdef.lua.
  * Limit: GW_SLOTS_MAX requests at a time that have entered Lua. */
@@ -26,12 +26,13 @@ struct gw_slot {
     int32_t verdict;   /* enum gw_verdict; the driver looks after each plugin */
     uint32_t instance; /* number of the plugin instance that runs */
     uint32_t position; /* its place in the chain, from 1 */
-    uint32_t reroutes;
+    uint16_t reroutes;
+    uint16_t refused; /* we have answered for the plugin: its error is no failure */
+    uint32_t kept;    /* what plugins have left in ctx: bit n for the field of number n */
     union {
         uint32_t next_free;
         uint32_t whole_from; /* first in the chain that wants the answer's body whole; 0: none */
     };
-    uint32_t refused;             /* we have answered for the plugin: its error is no failure */
     struct gw_exchange *exchange; /* NULL: free */
     struct gw_task *task;         /* waiting one */
     union {

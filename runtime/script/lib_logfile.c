@@ -27,7 +27,7 @@ struct state {
 
 /* Called by lua/gateway/logfile.lua; the names stand in lua/gateway/cdef_lib.lua too. */
 bool gw_ffi_logfile_write(struct gw_script_logfile *box, const char *line, size_t len);
-int gw_ffi_logfile_request(struct gw_script_logfile *box, uint32_t slot, uint32_t serial);
+int gw_ffi_logfile_request(struct gw_script_logfile *box, const void *ctx);
 void gw_ffi_logfile_text(struct gw_script_logfile *box, const char *name, size_t name_len,
                          const char *value, size_t len);
 void gw_ffi_logfile_number(struct gw_script_logfile *box, const char *name, size_t name_len,
@@ -44,11 +44,13 @@ bool gw_ffi_logfile_write(struct gw_script_logfile *box, const char *line, size_
 
 /* Begins a line with the facts of a request. 1: members may follow, then the end; 0: the line is
  * dropped; -1: the request is over. */
-int gw_ffi_logfile_request(struct gw_script_logfile *box, uint32_t slot, uint32_t serial)
+int gw_ffi_logfile_request(struct gw_script_logfile *box, const void *ctx)
 {
+    uint64_t handle = (uintptr_t)ctx; /* a pointer that points nowhere: see handle.h */
+    uint32_t slot = (uint32_t)handle;
     struct gw_slot *at = slot < GW_SLOTS_MAX ? &box->slots[slot] : NULL;
 
-    if (at == NULL || at->serial != serial || at->exchange == NULL)
+    if (at == NULL || at->handle != handle || at->exchange == NULL)
         return -1;
     if (box->file == NULL || !gw_logfile_begin(box->file))
         return 0;

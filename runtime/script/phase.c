@@ -373,21 +373,33 @@ static void cancel(void *self, struct gw_exchange *x)
     gw_task_cancel(task);
 }
 
+/* What plugins have left in ctx ends with the request (lua/gateway/ctx.lua has the lists). */
+static void forget_fields(struct gw_vm *vm, uint32_t index, uint32_t kept)
+{
+    lua_State *L = vm->L;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->fields_ref);
+    for (; kept != 0; kept &= kept - 1) {
+        lua_rawgeti(L, -1, __builtin_ctz(kept));
+        lua_pushnil(L);
+        lua_rawseti(L, -2, (int)index);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
 static void finish(void *self, struct gw_exchange *x)
 {
     struct gw_script *script = self;
     struct gw_slot *slot = x->script;
-    lua_State *L = script->vm->L;
     uint32_t index;
 
     if (slot == NULL)
         return;
     assert(slot->task == NULL);
     index = slot_index(slot);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, script->vm->ctxs_ref);
-    lua_pushnil(L);
-    lua_rawseti(L, -2, (int)index);
-    lua_pop(L, 1);
+    if (slot->kept != 0)
+        forget_fields(script->vm, index, slot->kept);
     gw_slots_give(script->vm->slots, index);
     x->script = NULL;
 }

@@ -255,7 +255,7 @@ void gw_sandbox_open(struct gw_vm *vm)
 
     gw_ffi_use(base);
     lua_newtable(L);
-    vm->ctxs_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    vm->fields_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_newtable(L);
     vm->wait_mark_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     open_libs(vm);
@@ -274,22 +274,20 @@ void gw_sandbox_open(struct gw_vm *vm)
     gw_vm_require(L, "ctx");
     lua_getfield(L, -1, "open");
     lua_pushvalue(L, host);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->ctxs_ref);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->fields_ref);
     lua_pushlightuserdata(L, base);
     lua_pushnumber(L, sizeof(struct gw_slot));
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->gw_ref);
     lua_getfield(L, -1, "json");
     lua_remove(L, -2);
-    call_open(L, 5, 1);
-    lua_remove(L, -2); /* the module; the maker of ctx stays */
+    call_open(L, 5, 0);
+    lua_pop(L, 1);
 
     gw_vm_require(L, "driver");
     lua_getfield(L, -1, "open");
     lua_pushvalue(L, host);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->ctxs_ref);
-    lua_pushvalue(L, -5);
     lua_pushlightuserdata(L, base);
-    call_open(L, 4, 0);
+    call_open(L, 2, 0);
     vm->driver_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_settop(L, 0);
 }

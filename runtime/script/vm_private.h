@@ -43,8 +43,8 @@ struct gw_vm {
     char fault[1024]; /* text of the last error: for those who report instead of log */
 
     struct gw_slots *slots;
-    int ctxs_ref; /* table: slot index -> ctx */
-    int gw_ref;   /* the real table `gw` */
+    int fields_ref; /* list: field of ctx -> table: slot index -> value */
+    int gw_ref;     /* the real table `gw` */
     int wait_mark_ref;
     int sandbox_ref; /* what lua/gateway/sandbox.lua returns */
     int driver_ref;  /* what lua/gateway/driver.lua returns */

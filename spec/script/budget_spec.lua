@@ -292,7 +292,10 @@ describe("a C function that does not return", function()
       local gateway = kit.gateway { workers = 2, env = { UPSTREAM = upstream:url() },
         plugins = { fine = FINE, stuck = ([[
 local plugin = { name = "stuck", priority = 1 }
-function plugin.access() %s end
+function plugin.access()
+  gw.log.error("now it is stuck")
+  %s
+end
 return plugin
 ]]):format(kind[2]) },
         conf = [[
@@ -305,6 +308,8 @@ routes:
       local conn = client:connect()
       local began = kit.now()
       conn:write("GET /bad HTTP/1.1\r\nHost: a\r\n\r\n")
+      -- What that worker accepts in the turn before it gets stuck would be lost with it.
+      kit.eventually(function() assert.truthy(gateway:log():find("now it is stuck", 1, true)) end)
 
       -- Whoever comes meanwhile is served by the other one.
       local worst, asked = 0, 0

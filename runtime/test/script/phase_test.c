@@ -357,6 +357,8 @@ static void handles_die_with_the_request(void **state)
                  "  dead(function() return kept.up.name end)\n"
                  "  dead(function() kept.h:add('x', 'y') end)\n"
                  "  dead(function() return kept.ctx.id end)\n"
+                 "  dead(function() return kept.ctx.own end)\n"
+                 "  dead(function() kept.ctx.own = 1 end)\n"
                  "  dead(function() return kept.ctx:exit(200) end)\n"
                  "  dead(function() return kept.ctx.route end)\n"
                  "  ctx.request.headers['x-done'] = 'yes'\n"
