@@ -5,6 +5,7 @@ local kit = require("gateway.spec")
 local certs_of = dofile(debug.getinfo(1, "S").source:match("^@(.*)/soak/") .. "/tls/certs.lua")
 
 local RELOADS = 100
+local NAMES, OCSP = { "site.example", "localhost" }, "http://127.0.0.1:1/" -- nobody is asked
 
 local CLIENT = [[
 import ssl, socket, sys, time, threading
@@ -51,9 +52,9 @@ describe("TLS for long", function()
 
   setup(function()
     certs = certs_of.make {
-      one = { names = { "site.example", "localhost" } },
-      two = { names = { "site.example", "localhost" } },
-      rsa = { names = { "site.example", "localhost" }, kind = "rsa" },
+      one = { names = NAMES, days = 180, ocsp = OCSP },
+      two = { names = NAMES, days = 180, ocsp = OCSP },
+      rsa = { names = NAMES, days = 180, ocsp = OCSP, kind = "rsa" },
     }
   end)
   teardown(function() certs_of.remove(certs) end)
