@@ -188,6 +188,12 @@ static bool kw_text(struct check *c, const struct gw_node *value)
     return value->kind == GW_NODE_SCALAR || fault(c, value, "must be a text");
 }
 
+/* Left to gw.schema, which looks at its value as well. */
+static bool kw_wide(struct check *c, const struct gw_node *value)
+{
+    return true;
+}
+
 static const struct {
     const char *name;
     keyword_fn compile;
@@ -211,15 +217,76 @@ static const struct {
     {"additionalProperties", kw_additional},
     {"title", kw_text},
     {"examples", kw_any},
+    {"$id", kw_wide},
+    {"$schema", kw_wide},
+    {"$anchor", kw_wide},
+    {"$dynamicAnchor", kw_wide},
+    {"$ref", kw_wide},
+    {"$dynamicRef", kw_wide},
+    {"$defs", kw_wide},
+    {"$comment", kw_wide},
+    {"allOf", kw_wide},
+    {"anyOf", kw_wide},
+    {"oneOf", kw_wide},
+    {"not", kw_wide},
+    {"if", kw_wide},
+    {"then", kw_wide},
+    {"else", kw_wide},
+    {"prefixItems", kw_wide},
+    {"contains", kw_wide},
+    {"minContains", kw_wide},
+    {"maxContains", kw_wide},
+    {"uniqueItems", kw_wide},
+    {"multipleOf", kw_wide},
+    {"const", kw_wide},
+    {"minProperties", kw_wide},
+    {"maxProperties", kw_wide},
+    {"dependentRequired", kw_wide},
+    {"dependentSchemas", kw_wide},
+    {"propertyNames", kw_wide},
+    {"patternProperties", kw_wide},
+    {"unevaluatedItems", kw_wide},
+    {"unevaluatedProperties", kw_wide},
+    {"format", kw_wide},
 };
+
+#define KEYWORDS (sizeof(keywords) / sizeof(keywords[0]))
+
+static size_t find_keyword(struct gw_str name)
+{
+    size_t i = 0;
+
+    while (i < KEYWORDS && !gw_str_eq(name, gw_str_c(keywords[i].name)))
+        i++;
+    return i;
+}
+
+bool gw_schema_is_wide(const struct gw_node *schema)
+{
+    for (const struct gw_node *n = gw_node_first(schema); n != NULL; n = n->next) {
+        size_t i = find_keyword(n->key);
+        if (i < KEYWORDS && keywords[i].compile == kw_wide)
+            return true;
+        if (i < KEYWORDS && keywords[i].compile == kw_properties) {
+            for (const struct gw_node *p = gw_node_first(n); p != NULL; p = p->next)
+                if (gw_schema_is_wide(p))
+                    return true;
+        } else if (i < KEYWORDS &&
+                   (keywords[i].compile == kw_items || keywords[i].compile == kw_additional)) {
+            if (gw_schema_is_wide(n))
+                return true;
+        }
+    }
+    return false;
+}
 
 static void fault_keyword(struct check *c, const struct gw_node *node)
 {
     struct gw_suggest suggest;
 
-    (void)fault(c, node, "this keyword of JSON Schema is not supported");
+    (void)fault(c, node, "no keyword of JSON Schema 2020-12");
     gw_suggest_begin(&suggest, node->key);
-    for (size_t i = 0; i < sizeof(keywords) / sizeof(keywords[0]); i++)
+    for (size_t i = 0; i < KEYWORDS; i++)
         gw_suggest_offer(&suggest, gw_str_c(keywords[i].name));
     if (suggest.best.data != NULL)
         gw_report_hint(c->at->report, "did you mean \"%.*s\"?", GW_STR_ARG(suggest.best));
@@ -256,13 +323,10 @@ static bool compile(struct check *c, const struct gw_node *schema)
     }
     for (const struct gw_node *n = gw_node_first(schema); n != NULL; n = n->next) {
         struct gw_path step = enter(c, n->key, 0);
-        size_t i = 0;
+        size_t i = find_keyword(n->key);
 
         c->path = &step;
-        while (i < sizeof(keywords) / sizeof(keywords[0]) &&
-               !gw_str_eq(n->key, gw_str_c(keywords[i].name)))
-            i++;
-        if (i == sizeof(keywords) / sizeof(keywords[0]))
+        if (i == KEYWORDS)
             fault_keyword(c, n);
         else
             (void)keywords[i].compile(c, n);
@@ -496,6 +560,47 @@ static bool fault_property(struct check *c, const struct gw_node *properties,
     return false;
 }
 
+static bool fits_pattern(const struct gw_node *patterns, struct gw_str key)
+{
+    bool fits = false;
+
+    for (const struct gw_node *n = gw_node_first(patterns); n != NULL && !fits; n = n->next) {
+        struct gw_regex *regex;
+        struct gw_err err = {{0}};
+        if (gw_regex_new(n->key, GW_REGEX_UTF | GW_REGEX_ECMA | GW_REGEX_NO_JIT, &regex, &err) !=
+            GW_OK)
+            continue; /* gw.schema has said so when it read the schema */
+        fits = gw_regex_match(regex, key, 0, NULL, 0) == GW_OK;
+        gw_regex_free(regex);
+    }
+    return fits;
+}
+
+/* Does some other keyword speak of this member? Then gw.schema decides. */
+static bool named_elsewhere(const struct gw_node *schema, struct gw_str key, uint32_t depth)
+{
+    static const char *const all[] = {"$ref", "$dynamicRef", "unevaluatedProperties"};
+    static const char *const many[] = {"allOf", "anyOf", "oneOf", "dependentSchemas"};
+    static const char *const one[] = {"if", "then", "else"};
+
+    if (schema == NULL || depth > GW_NODE_DEPTH_MAX)
+        return false;
+    if (depth > 0 && gw_node_get(gw_node_get_c(schema, "properties"), key) != NULL)
+        return true;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if (gw_node_get_c(schema, all[i]) != NULL)
+            return true;
+    for (size_t i = 0; i < sizeof(many) / sizeof(many[0]); i++)
+        for (const struct gw_node *n = gw_node_first(gw_node_get_c(schema, many[i])); n != NULL;
+             n = n->next)
+            if (named_elsewhere(n, key, depth + 1))
+                return true;
+    for (size_t i = 0; i < sizeof(one) / sizeof(one[0]); i++)
+        if (named_elsewhere(gw_node_get_c(schema, one[i]), key, depth + 1))
+            return true;
+    return fits_pattern(gw_node_get_c(schema, "patternProperties"), key);
+}
+
 static bool check_member(struct check *c, const struct gw_node *schema, struct gw_node *node)
 {
     const struct gw_node *properties = gw_node_get_c(schema, "properties");
@@ -505,9 +610,13 @@ static bool check_member(struct check *c, const struct gw_node *schema, struct g
 
     if (property != NULL)
         return check_node(c, property, node);
+    if (additional != NULL && fits_pattern(gw_node_get_c(schema, "patternProperties"), node->key))
+        return true;
     if (additional != NULL && !gw_node_bool(additional, &any))
         return check_node(c, additional, node);
-    return any || fault_property(c, properties, node);
+    if (any || (additional == NULL && named_elsewhere(schema, node->key, 0)))
+        return true;
+    return fault_property(c, properties, node);
 }
 
 static void add_defaults(struct check *c, const struct gw_node *schema, struct gw_node *node)

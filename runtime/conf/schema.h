@@ -1,8 +1,10 @@
 /* Checks plugin confs against the schemas that plugins declare: the part of JSON Schema
- * that we know, and a refusal for the rest.
+ * that most of them need, fast and with defaults.
  *   type required properties enum minimum maximum exclusiveMinimum exclusiveMaximum
  *   minLength maxLength minItems maxItems items default pattern description
  *   additionalProperties title examples
+ * The other keywords of draft 2020-12 are let through, and nothing else is; gw_schema_is_wide()
+ * tells that there are some: script/ then holds the conf to the whole schema by gw.schema, too.
  * Lives in: the loader. Limit: GW_NODE_DEPTH_MAX levels.
  * Scalars are typed by the schema: a plain 5 for a string is "5"; a quoted "5" for an
  * integer is a fault. A map with `properties` takes no others unless additionalProperties
@@ -26,6 +28,9 @@ struct gw_schema_at {
  * with the path of the keyword. NULL is a schema that takes an empty conf only. */
 GW_MUST_CHECK enum gw_rc gw_schema_compile_check(const struct gw_node *schema,
                                                  const struct gw_schema_at *at);
+
+/* Has it keywords that gw_schema_check() leaves to gw.schema? */
+bool gw_schema_is_wide(const struct gw_node *schema);
 
 /* `*value` may be NULL (no conf) and is then made, so that defaults have a place: a conf is
  * always a map after GW_OK. Fills defaults in; sets `scalar` of each node to its final type.

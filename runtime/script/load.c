@@ -90,8 +90,11 @@ static void read_schema(struct reading *r)
         gw_report_fault(r->load->report, r->where, GW_STR("schema"), "%s", err.text);
         return;
     }
-    if (gw_schema_compile_check(schema, &at) == GW_OK)
-        r->plugin->schema = schema;
+    if (gw_schema_compile_check(schema, &at) != GW_OK)
+        return;
+    if (gw_schema_is_wide(schema) && !gw_load_validator(r->load, r->plugin, r->L, r->where))
+        return;
+    r->plugin->schema = schema;
 }
 
 static void read_identity(struct reading *r)
@@ -352,7 +355,9 @@ static void check_binding(struct gw_load *load, uint32_t index)
         return;
     if (b->conf != NULL && b->conf->where.line != 0)
         at.where = b->conf->where;
-    if (gw_schema_check(plugin->schema, &b->conf, &at) == GW_OK)
+    if (gw_schema_check(plugin->schema, &b->conf, &at) != GW_OK)
+        return;
+    if (plugin->validator_ref == 0 || gw_load_validate(load, plugin, b->conf, &at))
         item->plugin = plugin;
 }
 

@@ -2,6 +2,7 @@
 #ifndef GW_SCRIPT_LOAD_PRIVATE_H
 #define GW_SCRIPT_LOAD_PRIVATE_H
 
+#include "conf/schema.h"
 #include "script/finder.h"
 #include "script/image.h"
 #include "script/load.h"
@@ -15,6 +16,7 @@ struct gw_load_plugin {
     uint32_t phases;
     bool buffered;
     struct gw_node *schema; /* NULL: none */
+    int validator_ref;      /* of gw.schema; 0: the schema is not wide */
     struct gw_str *identity_headers;
     uint32_t identity_count;
     uint64_t hash; /* deep */
@@ -53,6 +55,15 @@ struct gw_load_chain {
     uint32_t count;
     uint32_t *rows;
 };
+
+/* load_schema.c. The schema at the top of L's stack has keywords that conf/schema.c leaves out:
+ * makes a validator for the plugin. False: the report says what is wrong with the schema. */
+GW_MUST_CHECK bool gw_load_validator(struct gw_load *load, struct gw_load_plugin *plugin,
+                                     lua_State *L, struct gw_where where);
+
+/* Holds a conf, with its defaults, to it; faults are in the report, each at its own place. */
+GW_MUST_CHECK bool gw_load_validate(struct gw_load *load, const struct gw_load_plugin *plugin,
+                                    const struct gw_node *conf, const struct gw_schema_at *at);
 
 /* Resolves every chain; sets routes and conf. Faults go to the report. */
 void gw_load_chains(struct gw_load *load);

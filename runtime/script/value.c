@@ -219,6 +219,11 @@ static enum gw_rc to_tree(lua_State *L, int index, struct gw_arena *arena, struc
         text.data = lua_tolstring(L, index, &text.len);
         *out = gw_node_new_string(arena, text);
         return GW_OK;
+    case LUA_TLIGHTUSERDATA: /* gw.json.null */
+        if (lua_touserdata(L, index) != NULL)
+            return gw_err_set(err, GW_INVALID, ": a pointer is not possible here");
+        *out = gw_node_new_null(arena);
+        return GW_OK;
     case LUA_TTABLE:
         if (lua_objlen(L, index) > 0)
             return list_to_tree(L, index, arena, depth, out, err);

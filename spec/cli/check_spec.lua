@@ -158,6 +158,56 @@ return { name = "odd", priority = 1, schema = { type = "object", properties = {
     assert.matches("frobnicate", out)
   end)
 
+  it("holds a conf to every keyword of a schema, and says where it is wrong", function()
+    write("plugins/wide.lua", [[
+return { name = "wide", priority = 1, schema = { type = "object",
+  required = { "targets" }, ["$defs"] = { port = { type = "integer", multipleOf = 10 } },
+  properties = {
+    targets = { type = "array", uniqueItems = true, items = { ["$ref"] = "#/$defs/port" } },
+    mode = { type = "string", default = "fast" },
+    store = { oneOf = { { const = "memory" },
+      { type = "object", required = { "host" }, properties = { host = { type = "string" } } } } },
+  },
+  patternProperties = { ["^x-"] = { type = "string" } },
+  ["if"] = { properties = { mode = { const = "slow" } } },
+  ["then"] = { required = { "delay" }, properties = { delay = { minimum = 1 } } },
+} }
+]])
+    local function wide(conf)
+      return check(LISTEN .. "plugins:\n  - wide:\n" .. conf)
+    end
+
+    assert.equal(0, (wide("      targets: [10, 20]\n      store: { host: a }\n      x-note: hello\n")))
+    assert.equal(0, (wide("      targets: []\n      mode: slow\n      delay: 2\n      store: memory\n")))
+
+    local code, out = wide("      targets:\n        - 10\n        - 15\n      store: { hots: a }\n")
+    assert.equal(1, code)
+    assert.matches("gateway%.yaml:%d+:11: plugins%[0%]%.wide%.targets%[1%]: must be a multiple of 10", out)
+    assert.matches("says so at #/%$defs/port/multipleOf", out)
+    assert.matches("gateway%.yaml:%d+:14: plugins%[0%]%.wide%.store: must fit exactly one of 2 schemas", out)
+    code, out = wide("      targets: [10, 10]\n")
+    assert.equal(1, code)
+    assert.matches("wide%.targets: must not have the same item twice", out)
+    code, out = wide("      targets: [10]\n      mode: slow\n")
+    assert.equal(1, code)
+    assert.matches('plugins%[0%]%.wide: "delay" is missing', out)
+    code, out = wide("      targets: [10]\n      x-note: 5\n      mod: fast\n")
+    assert.equal(1, code)
+    assert.matches("unknown key", out)
+    assert.matches('did you mean "mode"', out)
+  end)
+
+  it("says what is wrong with a schema itself", function()
+    write("plugins/wide.lua", [[
+return { name = "wide", priority = 1, schema = { type = "object", anyOf = { { ["$ref"] = "#/no" } } } }
+]])
+
+    local code, out = check(LISTEN .. "plugins: [ wide ]\n")
+
+    assert.equal(1, code)
+    assert.matches('plugins/wide%.lua: schema: schema: #/anyOf/0/%$ref: there is no "#/no"', out)
+  end)
+
   it("has the faults for programs", function()
     local code, out = check("workers: 0\nrotes: 1\n", nil, "--json")
     local report = gw.json.decode(out)
