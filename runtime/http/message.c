@@ -133,8 +133,8 @@ void gw_fields_init(struct gw_fields *fields, struct gw_arena *arena)
     *fields = (struct gw_fields){.arena = arena};
 }
 
-static struct gw_field *add_with_id(struct gw_fields *fields, enum gw_field_id id,
-                                    struct gw_str name, struct gw_str value)
+struct gw_field *gw_fields_add_as(struct gw_fields *fields, enum gw_field_id id, struct gw_str name,
+                                  struct gw_str value)
 {
     struct gw_field *field;
 
@@ -153,18 +153,20 @@ static struct gw_field *add_with_id(struct gw_fields *fields, enum gw_field_id i
     field->dropped = false;
     field->wire = false;
     fields->present |= 1ULL << field->id;
+    if (id == GW_FIELD_UNKNOWN)
+        fields->others |= gw_field_name_bit(name);
     return field;
 }
 
 struct gw_field *gw_fields_add(struct gw_fields *fields, struct gw_str name, struct gw_str value)
 {
-    return add_with_id(fields, gw_field_id_of(name), name, value);
+    return gw_fields_add_as(fields, gw_field_id_of(name), name, value);
 }
 
 struct gw_field *gw_fields_add_known(struct gw_fields *fields, enum gw_field_id id,
                                      struct gw_str value)
 {
-    return add_with_id(fields, id, field_names[id], value);
+    return gw_fields_add_as(fields, id, field_names[id], value);
 }
 
 static bool same_name(const struct gw_field *field, enum gw_field_id id, struct gw_str name)
@@ -187,7 +189,8 @@ struct gw_field *gw_fields_find(const struct gw_fields *fields, struct gw_str na
 {
     enum gw_field_id id = gw_field_id_of(name);
 
-    if ((fields->present & (1ULL << id)) == 0)
+    if ((fields->present & (1ULL << id)) == 0 ||
+        (id == GW_FIELD_UNKNOWN && (fields->others & gw_field_name_bit(name)) == 0))
         return NULL;
     return find_from(fields, 0, id, name);
 }

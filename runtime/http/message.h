@@ -95,10 +95,22 @@ struct gw_fields {
     uint32_t count;         /* with the dropped ones */
     uint32_t size;
     uint64_t present; /* bit (1 << id): a field of that id may be there */
+    uint64_t others;  /* gw_field_name_bit(): one without an id may be there */
     struct gw_arena *arena;
 };
 
+/* One of 64 bits, the same in any case of the letters. Most names that are asked for and are not
+ * there are known by it, without a walk. */
+static inline uint64_t gw_field_name_bit(struct gw_str name)
+{
+    return name.len == 0 ? 0 : 1ULL << ((name.len * 5 + (name.data[name.len - 1] & 0x1f)) & 63);
+}
+
 void gw_fields_init(struct gw_fields *fields, struct gw_arena *arena);
+
+/* Where the caller knows gw_field_id_of(name). */
+struct gw_field *gw_fields_add_as(struct gw_fields *fields, enum gw_field_id id, struct gw_str name,
+                                  struct gw_str value);
 
 /* Slices are lent: they must live as long as the arena. */
 struct gw_field *gw_fields_add(struct gw_fields *fields, struct gw_str name, struct gw_str value);

@@ -238,6 +238,7 @@ GW_FFI double gw_ffi_number(uint32_t slot, int what)
  * from clients; its text is lent. Never freed: fields of any exchange may point at the text. */
 struct name {
     struct gw_str text; /* as the plugin spells it */
+    uint64_t bit;       /* gw_field_name_bit() */
     uint8_t id;         /* enum gw_field_id */
     bool frames;
 };
@@ -271,6 +272,7 @@ GW_FFI int gw_ffi_name(const char *text, size_t len)
         entry = &names[names_count++];
     }
     entry->text = name;
+    entry->bit = gw_field_name_bit(name);
     entry->id = (uint8_t)gw_field_id_of(name);
     entry->frames = frames((enum gw_field_id)entry->id);
     return (int)(entry - names);
@@ -299,6 +301,8 @@ static struct gw_field *find(const struct gw_fields *fields, const struct name *
                 return at;
         return NULL;
     }
+    if ((fields->others & name->bit) == 0)
+        return NULL;
     for (struct gw_field *at = fields->items + from; at < end; at++)
         if (same_name(at, name))
             return at;
@@ -376,8 +380,8 @@ static void put(struct gw_exchange *x, struct gw_fields *fields, const struct na
         field->wire = false;
         return;
     }
-    field = gw_fields_add_known(fields, (enum gw_field_id)name->id, value);
-    field->name = name == names ? gw_arena_dup(&x->arena, name->text) : name->text;
+    (void)gw_fields_add_as(fields, (enum gw_field_id)name->id,
+                           name == names ? gw_arena_dup(&x->arena, name->text) : name->text, value);
 }
 
 int gw_ffi_header_set(uint32_t slot, int which, int name, const char *value, size_t len, bool add);
