@@ -11,6 +11,7 @@
 #include "script/lib_rows.h"
 
 #define NUMBER_BYTES_MAX 1024
+#define SOME 128 /* bytes of a string with escapes that are written in one reservation */
 
 struct reader {
     lua_State *L;
@@ -56,35 +57,28 @@ static int hex4(const char *at)
     return code;
 }
 
-static void put_utf8(struct gw_buf *to, uint32_t code)
+static char *put_utf8(char *out, uint32_t code)
 {
-    char out[4];
-    size_t len;
-
     if (code < 0x80) {
-        out[0] = (char)code;
-        len = 1;
+        *out++ = (char)code;
     } else if (code < 0x800) {
-        out[0] = (char)(0xc0 | code >> 6);
-        out[1] = (char)(0x80 | (code & 63));
-        len = 2;
+        *out++ = (char)(0xc0 | code >> 6);
+        *out++ = (char)(0x80 | (code & 63));
     } else if (code < 0x10000) {
-        out[0] = (char)(0xe0 | code >> 12);
-        out[1] = (char)(0x80 | (code >> 6 & 63));
-        out[2] = (char)(0x80 | (code & 63));
-        len = 3;
+        *out++ = (char)(0xe0 | code >> 12);
+        *out++ = (char)(0x80 | (code >> 6 & 63));
+        *out++ = (char)(0x80 | (code & 63));
     } else {
-        out[0] = (char)(0xf0 | code >> 18);
-        out[1] = (char)(0x80 | (code >> 12 & 63));
-        out[2] = (char)(0x80 | (code >> 6 & 63));
-        out[3] = (char)(0x80 | (code & 63));
-        len = 4;
+        *out++ = (char)(0xf0 | code >> 18);
+        *out++ = (char)(0x80 | (code >> 12 & 63));
+        *out++ = (char)(0x80 | (code >> 6 & 63));
+        *out++ = (char)(0x80 | (code & 63));
     }
-    gw_buf_add(to, out, len);
+    return out;
 }
 
 /* \uXXXX, with its second half where it is a surrogate; `at` stands behind "\u". */
-static bool unicode_escape(struct reader *r, struct gw_buf *to)
+static bool unicode_escape(struct reader *r, char **out)
 {
     int code = r->end - r->at >= 4 ? hex4(r->at) : -1;
 
@@ -101,29 +95,29 @@ static bool unicode_escape(struct reader *r, struct gw_buf *to)
         r->at += 6;
     }
     r->at += 4;
-    put_utf8(to, (uint32_t)code);
+    *out = put_utf8(*out, (uint32_t)code);
     return true;
 }
 
-static bool escape(struct reader *r, struct gw_buf *to)
+/* One escape; `at` stands on the backslash. Writes at most 4 bytes. */
+static bool escape(struct reader *r, char **out)
 {
-    static const char pairs[] = "\"\"\\\\//b\bf\fn\nr\rt\t";
+    static const char plain[256] = {['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+                                    ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'};
 
     r->at++;
     if (r->at == r->end)
         return wrong(r, GW_INVALID, "the string does not end");
     if (*r->at == 'u') {
         r->at++;
-        return unicode_escape(r, to);
+        return unicode_escape(r, out);
     }
-    for (const char *pair = pairs; *pair != '\0'; pair += 2) {
-        if (*pair == *r->at) {
-            gw_buf_add(to, pair + 1, 1);
-            r->at++;
-            return true;
-        }
-    }
-    return wrong(r, GW_INVALID, "no such escape");
+    char byte = plain[(uint8_t)*r->at];
+    if (byte == 0)
+        return wrong(r, GW_INVALID, "no such escape");
+    *(*out)++ = byte;
+    r->at++;
+    return true;
 }
 
 static bool check_utf8(struct reader *r, const char *from, const char *to)
@@ -137,41 +131,70 @@ static bool check_utf8(struct reader *r, const char *from, const char *to)
     return wrong(r, GW_INVALID, "not UTF-8");
 }
 
+/* The run of plain characters from `at` on, to where it ends; false: something is wrong in it, or
+ * nothing ends it. */
+static bool plain_run(struct reader *r)
+{
+    const char *from = r->at;
+    uint64_t high = 0;
+    const char *to = gw_json_plain_run(from, r->end, &high);
+
+    if (high != 0 && !check_utf8(r, from, to))
+        return false;
+    r->at = to;
+    if (to == r->end)
+        return wrong(r, GW_INVALID, "the string does not end");
+    if (*to != '"' && *to != '\\')
+        return wrong(r, GW_INVALID, "a control character in a string must be escaped");
+    return true;
+}
+
+/* The rest of a string, from its first escape on; what stood before is in the scratch. */
+static bool string_with_escapes(struct reader *r)
+{
+    struct gw_buf *scratch = &r->state->scratch;
+
+    for (;;) {
+        char *begin = gw_buf_reserve(scratch, SOME), *out = begin;
+        bool good = true;
+        /* Escapes are seldom alone: what stands between them is short. */
+        while (good && r->at < r->end && out <= begin + SOME - 4) {
+            signed char byte = (signed char)*r->at;
+            if (byte == '\\')
+                good = escape(r, &out);
+            else if (byte >= 0x20 && byte != '"') /* ASCII */
+                *out++ = *r->at++;
+            else
+                break;
+        }
+        gw_buf_added(scratch, (size_t)(out - begin));
+        const char *from = r->at;
+        if (!good || !plain_run(r))
+            return false;
+        gw_buf_add(scratch, from, (size_t)(r->at - from));
+        if (*r->at == '"')
+            break;
+    }
+    lua_pushlstring(r->L, scratch->data + scratch->from, gw_buf_len(scratch));
+    r->at++;
+    return true;
+}
+
 /* Pushes one string; `at` stands on its first quote. [-0, +1] */
 static bool string(struct reader *r)
 {
-    struct gw_buf *scratch = &r->state->scratch;
     const char *from = ++r->at;
-    bool escaped = false;
 
-    for (;;) {
-        uint64_t high = 0;
-        const char *to = gw_json_plain_run(from, r->end, &high);
-        if (high != 0 && !check_utf8(r, from, to))
-            return false;
-        r->at = to;
-        if (to == r->end)
-            return wrong(r, GW_INVALID, "the string does not end");
-        if (*to != '"' && *to != '\\')
-            return wrong(r, GW_INVALID, "a control character in a string must be escaped");
-        if (*to == '"' && !escaped) {
-            lua_pushlstring(r->L, from, (size_t)(to - from));
-            r->at++;
-            return true;
-        }
-        if (!escaped)
-            gw_buf_clear(scratch);
-        escaped = true;
-        gw_buf_add(scratch, from, (size_t)(to - from));
-        if (*to == '"') {
-            lua_pushlstring(r->L, scratch->data + scratch->from, gw_buf_len(scratch));
-            r->at++;
-            return true;
-        }
-        if (!escape(r, scratch))
-            return false;
-        from = r->at;
+    if (!plain_run(r))
+        return false;
+    if (*r->at == '"') {
+        lua_pushlstring(r->L, from, (size_t)(r->at - from));
+        r->at++;
+        return true;
     }
+    gw_buf_clear(&r->state->scratch);
+    gw_buf_add(&r->state->scratch, from, (size_t)(r->at - from));
+    return string_with_escapes(r);
 }
 
 static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,

@@ -33,35 +33,53 @@ static bool within(struct writer *w)
            refuse(w, GW_LIMIT, "the text would be too long");
 }
 
-/* The body of a string from `at` on, with its quotes; `to` is the first byte to be escaped. */
-static void write_escaped(struct gw_buf *to_buf, const char *at, const char *to, const char *end,
-                          uint64_t *high)
+#define CHUNK 1024 /* bytes of a string that are escaped in one reservation */
+
+static char *put_escape(char *out, uint8_t byte)
 {
     static const char shorts[32] = {
         ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
     static const char hex[] = "0123456789abcdef";
 
-    gw_buf_add(to_buf, "\"", 1);
-    for (;; to = gw_json_plain_run(at, end, high)) {
-        gw_buf_add(to_buf, at, (size_t)(to - at));
-        if (to == end)
-            break;
-        uint8_t byte = (uint8_t)*to;
-        char out[6] = {'\\', (char)byte, '0', '0', hex[byte >> 4], hex[byte & 15]};
-        size_t some = 2;
-        if (byte < 0x20 && shorts[byte] != 0) {
-            out[1] = shorts[byte];
-        } else if (byte < 0x20) {
-            out[1] = 'u';
-            some = 6;
-        }
-        gw_buf_add(to_buf, out, some);
-        at = to + 1;
+    *out++ = '\\';
+    if (byte >= 0x20) {
+        *out++ = (char)byte;
+    } else if (shorts[byte] != 0) {
+        *out++ = shorts[byte];
+    } else {
+        memcpy(out, "u00", 3);
+        out[3] = hex[byte >> 4];
+        out[4] = hex[byte & 15];
+        out += 5;
     }
-    gw_buf_add(to_buf, "\"", 1);
+    return out;
 }
 
-static bool write_string(struct writer *w, int index)
+/* What stands between the quotes. */
+static bool write_escaped(struct writer *w, const char *at, const char *end, uint64_t *high)
+{
+    struct gw_buf *to = w->out;
+
+    while (at < end) {
+        const char *stop = end - at > CHUNK ? at + CHUNK : end;
+        char *begin = gw_buf_reserve(to, 6 * CHUNK), *out = begin;
+        while (at < stop) {
+            const char *plain = gw_json_plain_run(at, stop, high);
+            memcpy(out, at, (size_t)(plain - at));
+            out += plain - at;
+            at = plain;
+            for (; at < stop && ((uint8_t)*at < 0x20 || *at == '"' || *at == '\\'); at++)
+                out = put_escape(out, (uint8_t)*at);
+        }
+        gw_buf_added(to, (size_t)(out - begin));
+        if (!within(w)) /* it may grow to six times its length */
+            return false;
+    }
+    return true;
+}
+
+/* `front` and `behind` ("" or one character) stand around it: one reservation for all. */
+static bool write_string(struct writer *w, int index, const char *front, const char *behind)
 {
     uint64_t high = 0;
     size_t len;
@@ -69,17 +87,25 @@ static bool write_string(struct writer *w, int index)
 
     if (len > w->options.bytes_max)
         return refuse(w, GW_LIMIT, "the text would be too long");
-    /* Most strings need no escape: one reservation, one copy. */
+    /* Most strings need no escape: one copy. */
     const char *clean = gw_json_plain_run(at, end, &high);
-    if (clean == end) {
-        char *out = gw_buf_reserve(w->out, len + 2);
-        out[0] = '"';
-        memcpy(out + 1, at, len);
-        out[len + 1] = '"';
-        gw_buf_added(w->out, len + 2);
-    } else {
-        write_escaped(w->out, at, clean, end, &high);
+    size_t some = (size_t)(clean - at);
+    char *begin = gw_buf_reserve(w->out, some + 4), *out = begin;
+    if (*front != '\0')
+        *out++ = *front;
+    *out++ = '"';
+    memcpy(out, at, some);
+    out += some;
+    if (clean < end) {
+        gw_buf_added(w->out, (size_t)(out - begin));
+        if (!write_escaped(w, clean, end, &high))
+            return false;
+        begin = out = gw_buf_reserve(w->out, 2);
     }
+    *out++ = '"';
+    if (*behind != '\0')
+        *out++ = *behind;
+    gw_buf_added(w->out, (size_t)(out - begin));
     if (high != 0 && gw_utf8_valid(gw_str(at, len)) != len)
         return refuse(w, GW_INVALID, "a string is not UTF-8");
     return within(w);
@@ -152,13 +178,13 @@ static bool write_array(struct writer *w, int n)
 
 /* The key at the top of the stack but one. A whole number becomes its text, unless the same
  * text is a key too. */
-static bool write_key(struct writer *w)
+static bool write_key(struct writer *w, bool first)
 {
     lua_State *L = w->L;
     char text[GW_JSON_NUMBER_BYTES];
 
     if (lua_type(L, -2) == LUA_TSTRING)
-        return write_string(w, -2);
+        return write_string(w, -2, first ? "" : ",", ":");
     double key = lua_type(L, -2) == LUA_TNUMBER ? lua_tonumber(L, -2) : 0.5;
     if (!(fabs(key) <= GW_JSON_EXACT_MAX && key == floor(key)))
         return refuse(w, GW_INVALID, "a key is neither text nor a whole number");
@@ -169,9 +195,9 @@ static bool write_key(struct writer *w)
     lua_pop(L, 1);
     if (both)
         return refuse(w, GW_INVALID, "a key is there as number and as text");
-    gw_buf_add(w->out, "\"", 1);
+    gw_buf_add(w->out, first ? "\"" : ",\"", first ? 1 : 2);
     gw_buf_add(w->out, text, (size_t)len);
-    gw_buf_add(w->out, "\"", 1);
+    gw_buf_add(w->out, "\":", 2);
     return true;
 }
 
@@ -183,12 +209,9 @@ static bool write_object(struct writer *w)
     gw_buf_add(w->out, "{", 1);
     lua_pushnil(L);
     while (lua_next(L, -2) != 0) {
-        if (!first)
-            gw_buf_add(w->out, ",", 1);
-        first = false;
-        if (!write_key(w))
+        if (!write_key(w, first))
             return false;
-        gw_buf_add(w->out, ":", 1);
+        first = false;
         if (!write_value(w))
             return false;
         lua_pop(L, 1);
@@ -213,7 +236,7 @@ static bool write_value(struct writer *w)
 {
     switch (lua_type(w->L, -1)) {
     case LUA_TSTRING:
-        return write_string(w, -1);
+        return write_string(w, -1, "", "");
     case LUA_TNUMBER:
         return write_number(w, -1);
     case LUA_TTABLE:
