@@ -22,7 +22,8 @@
     X(schema_uri, "schema_uri")                                                                    \
     X(schema_pattern, "schema_pattern")                                                            \
     X(schema_meta, "schema_meta")                                                                  \
-    X(schema_format, "schema_format")
+    X(schema_format, "schema_format")                                                              \
+    X(jwt, "jwt")
 
 /* The text. GW_STR_NULL: there is none. */
 struct gw_str gw_embed_find(struct gw_str name);

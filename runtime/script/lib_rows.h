@@ -18,6 +18,7 @@
     X("base64", gw_lib_base64_open, NULL, NULL)                                                    \
     X("hex", gw_lib_hex_open, NULL, NULL)                                                          \
     X("crypto", gw_lib_crypto_open, NULL, gw_lib_crypto_close)                                     \
+    X("jwt", gw_lib_jwt_open, NULL, NULL)                                                          \
     X("regex", gw_lib_regex_open, NULL, gw_lib_regex_close)                                        \
     X("shared", gw_lib_shared_open, NULL, gw_lib_shared_close)                                     \
     X("metrics", gw_lib_metrics_open, NULL, gw_lib_metrics_close)                                  \
@@ -40,6 +41,7 @@ void gw_lib_base64_open(lua_State *L, struct gw_vm *vm);
 void gw_lib_hex_open(lua_State *L, struct gw_vm *vm);
 void gw_lib_crypto_open(lua_State *L, struct gw_vm *vm);
 void gw_lib_crypto_close(struct gw_vm *vm);
+void gw_lib_jwt_open(lua_State *L, struct gw_vm *vm);
 /* More of gw.crypto, into the table at the top: keys and certificates; passwords. [-0, +0] */
 void gw_lib_crypto_keys(lua_State *L);
 void gw_lib_crypto_passwords(lua_State *L);

@@ -18,6 +18,7 @@
 ---@field base64 gw.base64
 ---@field hex gw.hex
 ---@field crypto gw.crypto
+---@field jwt gw.jwt
 ---@field regex gw.regex
 ---@field metrics gw.metrics
 ---@field logfile gw.logfile
@@ -611,3 +612,87 @@ local logfile = {}
 ---@return string? err path and reason
 ---@return gw.code? code
 function logfile.open(path, options) end
+
+--- JSON Web Tokens. The algorithm belongs to the key: where a key does not name one it is ES256, ES384,
+--- ES512, ES256K, EdDSA by its curve, RS256 for RSA, HS256 for a secret, or what `alg` says. What a
+--- token asks for is only compared. Messages begin with "jwt: "; most codes are "invalid".
+---@class gw.jwt
+local jwt = {}
+
+---@class gw.jwt.verify_options
+---@field issuer? string|string[] iss must be there and one of them
+---@field audience? string|string[]|false aud must name one of them; false: aud is not looked at. With nothing a token that has an aud is refused (RFC 7519, 4.1.3)
+---@field subject? string|string[]
+---@field required? string[] claims that must be there: { "exp" }
+---@field typ? string typ of the header: "at+jwt"
+---@field leeway? number seconds, up to 3600; 0
+---@field max_age? number seconds since iat, which then must be there
+---@field now? number seconds since 1970
+
+---@class gw.jwt.keys
+local jwt_keys = {}
+--- Signature and claims. That a signature was good is remembered; claims are looked at every time.
+--- Waits where the keys are those of gw.jwt.remote and not there yet.
+---@param token string at most 16 KiB
+---@param options? gw.jwt.verify_options
+---@return table<string, any>? claims the caller's own
+---@return table<string, any>|string header, or what is wrong
+---@return gw.code? code
+function jwt_keys:verify(token, options) end
+
+--- PEM, JWK or JWKS (text or table), a key of gw.crypto, or a secret (then alg is one of HS).
+---@param source string|table|gw.crypto.key
+---@param options? { alg?: gw.jwa, cache?: integer } tokens that are remembered: 2000; 0: none
+---@return gw.jwt.keys?
+---@return string? err
+---@return gw.code? code
+function jwt.keys(source, options) end
+
+---@class gw.jwt.remote_options
+---@field alg? gw.jwa of keys that name none
+---@field cache? integer tokens that are remembered; 2000
+---@field timeout? number seconds for one fetch; 5
+---@field retry? number seconds without another try after one that failed; 10
+---@field miss? number seconds between two fetches for a kid that is not there; 30
+---@field stale? number seconds that old keys serve while new ones do not come; 3600
+---@field age_min? number bounds of Cache-Control: max-age (600 without one); 30
+---@field age_max? number 86400
+
+--- Keys that are published at an URL: fetched at the first use, once for all who wait, and again as
+--- Cache-Control says or when a token names a kid that is not among them.
+---@param url string
+---@param options? gw.jwt.remote_options
+---@return gw.jwt.keys
+function jwt.remote(url, options) end
+
+---@param token string
+---@param keys gw.jwt.keys
+---@param options? gw.jwt.verify_options
+---@return table<string, any>? claims
+---@return table<string, any>|string header, or what is wrong
+---@return gw.code? code
+function jwt.verify(token, keys, options) end
+
+--- For payloads that are no claims (RFC 7515).
+---@param token string
+---@param keys gw.jwt.keys
+---@return string? payload
+---@return table<string, any>|string header, or what is wrong
+---@return gw.code? code
+function jwt.verify_bytes(token, keys) end
+
+--- Claims and header that anybody may have written: to find out whose keys to ask.
+---@param token string
+---@return table<string, any>? claims
+---@return table<string, any>|string header, or what is wrong
+---@return gw.code? code
+function jwt.read_unverified(token) end
+
+--- expires_in sets iat and exp where the claims have none.
+---@param claims table<string, any>
+---@param signer gw.crypto.key|gw.jwt.keys a set of one key
+---@param options? { alg?: gw.jwa, kid?: string, typ?: string, header?: table<string, any>, expires_in?: number }
+---@return string? token
+---@return string? err
+---@return gw.code? code
+function jwt.sign(claims, signer, options) end
