@@ -525,7 +525,7 @@ local function open_token(self, token)
       return nil, err, code
     end
   end
-  if self.cache_max == 0 or self.list[1].secret then
+  if self.cache_max == 0 then
     return verify_signature(self, token)
   end
   if #token > TOKEN_BYTES_MAX then
