@@ -11,6 +11,7 @@ local DOORS = {
   { "^ares", "runtime/net/dns_ask.c" },
   { "^openssl/", "runtime/base/crypto", "runtime/net/tls" },
   { "^crypt%.h", "runtime/base/crypto_password.c" },
+  { "^secp256k1", "runtime/base/crypto_recover.c" },
   { "^pcre2", "runtime/base/regex.c" },
   { "^zlib", "runtime/proxy/decode.c" },
   { "^nghttp2/", "runtime/http/h2.c" },

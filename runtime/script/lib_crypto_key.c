@@ -6,6 +6,7 @@
 #include "base/base64.h"
 #include "base/crypto_aead.h"
 #include "base/crypto_cert.h"
+#include "base/crypto_recover.h"
 #include "base/json.h"
 #include "script/lib_rows.h"
 
@@ -293,6 +294,27 @@ static int key_index(lua_State *L)
     return 1;
 }
 
+/* crypto.recover(digest, signature, id) -> 65 bytes: 4, x, y | nil, message, code   [-0, +1|+3] */
+static int crypto_recover(lua_State *L)
+{
+    struct gw_str digest = check_str(L, 1), signature = check_str(L, 2);
+    lua_Number id = luaL_checknumber(L, 3);
+    uint8_t out[GW_RECOVER_KEY_BYTES];
+    enum gw_rc rc;
+
+    luaL_argcheck(L, digest.len == GW_RECOVER_DIGEST_BYTES, 1, "32 bytes expected");
+    luaL_argcheck(L, signature.len == GW_RECOVER_SIGNATURE_BYTES, 2, "64 bytes expected");
+    luaL_argcheck(L, id == 0 || id == 1 || id == 2 || id == 3, 3, "0, 1, 2 or 3 expected");
+    rc = gw_secp256k1_recover((const uint8_t *)digest.data, (const uint8_t *)signature.data,
+                              (int)id, out);
+    if (rc != GW_OK)
+        return gw_lib_fail(L, rc,
+                           rc == GW_INVALID ? "recover: no key makes this signature"
+                                            : "recover: libsecp256k1 is not installed");
+    lua_pushlstring(L, (const char *)out, sizeof(out));
+    return 1;
+}
+
 /* ---- sealing ---- */
 
 static enum gw_aead check_sealing(lua_State *L, struct gw_aead_keys *keys)
@@ -446,6 +468,7 @@ void gw_lib_crypto_keys(lua_State *L)
     static const luaL_Reg functions[] = {{"key", crypto_key},
                                          {"secret", crypto_secret},
                                          {"generate_key", crypto_generate_key},
+                                         {"recover", crypto_recover},
                                          {"encrypt", crypto_encrypt},
                                          {"decrypt", crypto_decrypt},
                                          {"certificate", crypto_certificate},

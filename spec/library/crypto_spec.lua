@@ -170,6 +170,48 @@ describe("gw.crypto.key", function()
   end)
 end)
 
+describe("gw.crypto.recover", function()
+  --- Whose signature it is, as Ethereum names them.
+  local function address_of(public)
+    return crypto.keccak256(public:sub(2)):sub(-40)
+  end
+
+  it("tells the signer of a published transaction of Ethereum", function()
+    local digest = hex.decode "1da44b586eb0729ff70a73c326926f6ed5a25f5b056e7f47fbc6e58d86871655"
+    local signature = hex.decode("b91467e570a6466aa9e9876cbcd013baba02900b8979d43fe208a4a4f339f5fd"
+      .. "6007e74cd82e037b800186422fc2da167c747ef045e5d18a5f5d4300f8e1a029")
+    assert.equal("2c7536e3605d9c16a7a3d7b1898e529396a65c23",
+      address_of(assert(crypto.recover(digest, signature, 28 - 27))))
+    assert.equal(digest, crypto.keccak256("\25Ethereum Signed Message:\n9Some data", "raw"))
+    assert.are_not.equal("2c7536e3605d9c16a7a3d7b1898e529396a65c23",
+      address_of(assert(crypto.recover(digest, signature, 0))))
+  end)
+
+  it("finds the key that has signed", function()
+    local url = gw.base64.decode_url
+    for i = 1, 20 do
+      local key = crypto.generate_key("secp256k1")
+      local jwk, data = key:jwk(), "data" .. i
+      local signature, digest = key:sign("ES256K", data), crypto.sha256(data, "raw")
+      local wanted, found = "\4" .. url(jwk.x) .. url(jwk.y), 0
+      for id = 0, 1 do
+        found = found + (crypto.recover(digest, signature, id) == wanted and 1 or 0)
+      end
+      assert.equal(1, found)
+    end
+  end)
+
+  it("refuses what no key has signed", function()
+    local digest = ("d"):rep(32)
+    fails("invalid", crypto.recover(digest, ("\0"):rep(64), 0))
+    fails("invalid", crypto.recover(digest, ("\255"):rep(64), 0))
+    fails("invalid", crypto.recover(digest, ("r"):rep(64), 3)) -- r would be above the field
+    raises("32 bytes", crypto.recover, "short", ("r"):rep(64), 0)
+    raises("64 bytes", crypto.recover, digest, "short", 0)
+    raises("0, 1, 2 or 3", crypto.recover, digest, ("r"):rep(64), 4)
+  end)
+end)
+
 describe("gw.crypto.certificate", function()
   it("reads names, times and the key", function()
     local pem = sh([[openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null \

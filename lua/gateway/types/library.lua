@@ -449,6 +449,16 @@ function crypto.secret(bytes) end
 ---@return gw.code? code
 function crypto.generate_key(kind) end
 
+--- Who signed: the public key from a signature of secp256k1, as Ethereum and TRON use it. An address is
+--- the last 20 bytes of keccak256(key:sub(2)).
+---@param digest string 32 bytes
+---@param signature string 64 bytes: r, s
+---@param id integer 0 to 3: what Ethereum calls v, less 27
+---@return string? key 65 bytes: 4, x, y
+---@return string? err
+---@return gw.code? code "invalid"; "unsupported": libsecp256k1 is not installed
+function crypto.recover(digest, signature, id) end
+
 ---@class gw.crypto.certificate
 ---@field subject string RFC 2253
 ---@field issuer string
