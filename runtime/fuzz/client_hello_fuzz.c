@@ -1,7 +1,7 @@
 /* What a client says first to a TLS port, cut at any place: the handshake ends or waits for more,
  * nobody is asked for a name that could not be one, and nothing is held afterwards.
  * Sources: net/tls.c net/tls_server.c net/tls_peer.c net/conn.c net/loop.c base/buf.c
- * Sources: base/err.c base/rc.c base/log.c base/time.c base/crypto.c
+ * Sources: base/err.c base/rc.c base/log.c base/time.c base/crypto.c base/keccak.c
  * Libraries: ssl crypto event_core */
 #include <openssl/ec.h>
 #include <openssl/x509.h>

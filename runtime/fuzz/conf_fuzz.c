@@ -1,14 +1,17 @@
 /* Any bytes as a conf file: it is loaded or refused with a report, and nothing else happens.
  * The first byte chooses: S a schema and a conf for it, J JSON, all others a conf.
  * Sources: conf/yaml.c conf/yaml_plain.c conf/yaml_error.c conf/tree.c conf/report.c conf/path.c
- * Sources: conf/names.c
+ * Sources: conf/names.c conf/tls.c conf/tls_upstream.c conf/tls_files.c
+ * Sources: net/tls.c net/tls_server.c net/tls_client.c net/tls_peer.c net/tls_files.c
+ * Sources: net/tls_ocsp.c net/conn.c
+ * Sources: net/loop.c base/crypto.c base/keccak.c base/log.c base/rc.c base/time.c
  * Sources: conf/env.c conf/include.c conf/load.c conf/image.c conf/rows.c conf/types.c
  * Sources: conf/types_http.c conf/address.c conf/limits.c conf/listeners.c conf/upstreams.c
  * Sources: conf/routes.c conf/answers.c conf/bindings.c conf/sections.c conf/conf_schema.c
  * Sources: conf/schema.c
  * Sources: http/uri.c http/message.c base/json.c base/cidr.c base/regex.c base/hash.c
  * Sources: base/arena.c base/buf.c base/err.c
- * Libraries: yaml pcre2-8 jansson m */
+ * Libraries: yaml pcre2-8 jansson m ssl crypto event_core */
 #include <string.h>
 
 #include "conf/load.h"

@@ -8,7 +8,8 @@
  * Sources: http/uri.c http/ws.c http/files.c http/files_body.c http/mime.c
  * Sources: http/conditional.c net/conn.c net/loop.c net/threads.c net/tls.c net/tls_server.c
  * Sources: net/tls_client.c net/tls_peer.c net/tls_files.c base/arena.c base/base64.c
- * Sources: base/buf.c base/cidr.c base/crypto.c base/err.c base/hash.c base/log.c base/rc.c
+ * Sources: base/buf.c base/cidr.c base/crypto.c base/keccak.c base/err.c
+ * Sources: base/hash.c base/log.c base/rc.c
  * Sources: base/time.c
  * Libraries: nghttp2 event_core http_parser ssl crypto pthread */
 #include <errno.h>

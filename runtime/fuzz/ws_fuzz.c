@@ -1,7 +1,7 @@
 /* WebSocket frames: told the same whichever way the bytes come; what is passed on is what came;
  * and what was gathered, written again, reads as the same messages. The first byte of the input
  * gives the side and the size of the reads.
- * Sources: http/ws.c base/buf.c base/crypto.c base/base64.c base/err.c base/rc.c
+ * Sources: http/ws.c base/buf.c base/crypto.c base/keccak.c base/base64.c base/err.c base/rc.c
  * Libraries: crypto */
 #include "base/buf.h"
 #include "fuzz/fuzz.h"
