@@ -5,8 +5,10 @@
 
 int gw_cmd_check(const struct gw_args *args)
 {
-    struct gw_loading_options options = {
-        .conf_path = gw_cli_conf(args), .shipped_dir = gw_cli_shipped_dir(), .number = 1};
+    struct gw_loading_options options = {.conf_path = gw_cli_conf(args),
+                                         .shipped_dir = gw_cli_shipped_dir(),
+                                         .number = 1,
+                                         .trial = true};
     struct gw_loading loading;
     struct gw_buf out = GW_BUF_INIT;
     enum gw_rc rc = gw_loading_run(&loading, &options);

@@ -1,8 +1,12 @@
 #include "process/loading.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "conf/increment.h"
 #include "conf/tree.h"
 #include "process/privilege.h"
+#include "process/trial.h"
 #include "proxy/hooks.h"
 #include "route/table.h"
 #include "script/carry.h"
@@ -120,6 +124,36 @@ static enum gw_rc run_full(struct gw_loading *loading, const struct gw_loading_o
     return rc != GW_OK ? rc : table_rc;
 }
 
+/* A worker's words begin with "file:line:column: " of the binding where they have one. */
+static const char *take_place(const struct gw_report *report, const char *text,
+                              struct gw_where *where)
+{
+    for (uint32_t i = 0; i < report->files_count; i++) {
+        struct gw_str name = report->files[i];
+        unsigned line, column;
+        int len = 0;
+        if (strncmp(text, name.data, name.len) != 0 ||
+            sscanf(text + name.len, ":%u:%u: %n", &line, &column, &len) != 2 || len == 0)
+            continue;
+        *where = (struct gw_where){.file = i, .line = line, .column = column};
+        return text + name.len + len;
+    }
+    return text;
+}
+
+static enum gw_rc try_plugins(struct gw_loading *loading)
+{
+    struct gw_err err;
+    enum gw_rc rc = gw_trial_run(gw_image_conf(&loading->image), &err);
+
+    if (rc != GW_OK) {
+        struct gw_where where = {0};
+        const char *text = take_place(&loading->report, err.text, &where);
+        gw_report_fault(&loading->report, where, GW_STR_NULL, "%s", text);
+    }
+    return rc;
+}
+
 enum gw_rc gw_loading_run(struct gw_loading *loading, const struct gw_loading_options *options)
 {
     enum gw_rc rc = GW_AGAIN;
@@ -132,6 +166,8 @@ enum gw_rc gw_loading_run(struct gw_loading *loading, const struct gw_loading_op
         rc = run_full(loading, options, options->before != NULL ? why.text : NULL);
     if (rc == GW_OK && options->log_requests)
         set_log_phase(&loading->image);
+    if (rc == GW_OK && options->trial && loading->source.bindings_count > 0)
+        rc = try_plugins(loading);
     return rc == GW_OK && !gw_report_ok(&loading->report) ? GW_INVALID : rc;
 }
 

@@ -17,6 +17,7 @@ struct gw_loading_options {
     uint32_t number;         /* of the generation */
     bool drop;               /* become the conf's `user` before plugin code runs */
     bool log_requests;       /* every route gets the log phase: for `dev` */
+    bool trial;              /* plugins are prepared as in a worker, too: for `check` */
 
     /* A reload: what serves now. Then only what has changed is read, where that is enough. */
     const struct gw_conf *before; /* NULL: all is read */

@@ -747,6 +747,7 @@ enum gw_rc gw_script_new(const struct gw_script_options *options, struct gw_scri
         .cpu_budget_ms = options->cpu_budget_ms,
         .heap_max = options->heap_max,
         .worker = options->worker,
+        .trial = options->trial,
     };
     struct gw_script *script = calloc(1, sizeof(*script));
     enum gw_rc rc;

@@ -23,6 +23,7 @@ struct gw_script_options {
     uint32_t cpu_budget_ms;
     uint64_t heap_max;
     uint32_t worker; /* number, from 1 */
+    bool trial;      /* no request will come, and files for logs are not opened: for `check` */
 };
 
 GW_MUST_CHECK enum gw_rc gw_script_new(const struct gw_script_options *options,

@@ -25,6 +25,7 @@ struct gw_vm_options {
     uint32_t cpu_budget_ms;       /* 0: the default, 100 */
     uint64_t heap_max;            /* 0: no cap */
     uint32_t worker;
+    bool trial; /* as in script.h */
 };
 
 GW_MUST_CHECK enum gw_rc gw_vm_new(const struct gw_vm_options *options, struct gw_vm **out,

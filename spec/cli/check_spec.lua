@@ -232,4 +232,39 @@ return { name = "wide", priority = 1, schema = { type = "object", anyOf = { { ["
       assert.equal(0, code, out)
     end
   end)
+
+  local function with_plugins(plugins)
+    return check(LISTEN .. plugins .. "\nroutes: [ { name: a, match: { path: /a }, respond: { status: 204 } } ]\n")
+  end
+
+  it("refuses what a plugin's init refuses, as a start would", function()
+    local code, out = with_plugins "plugins: [ { key-auth: { keys: { alice: same, bob: same } } } ]"
+
+    assert.equal(1, code)
+    assert.equal("gateway.yaml:2:14: plugins[0].key-auth: plugin key-auth: keys: "
+      .. "alice and bob have the same key\n", out)
+  end)
+
+  it("lets nothing act that an init has begun", function()
+    write("plugins/busy.lua", [[
+local plugin = { name = "busy", priority = 1 }
+function plugin.init()
+  local file = assert(gw.logfile.open("logs/busy.log"))
+  gw.timer.after(0, function() error("the timer came") end)
+  gw.shared.counts:set("a", 1)
+  return { file = file }
+end
+function plugin.access() end
+return plugin
+]])
+
+    local code, out, err = with_plugins("shared: { counts: 1m }\n"
+      .. "plugins: [ busy, { access-log: { path: logs/access.log } } ]")
+
+    assert.equal("gateway.yaml: fine: 1 routes, 0 warnings\n", out)
+    assert.equal("", err)
+    assert.equal(0, code)
+    assert.is_nil(io.open(dir .. "/logs/busy.log"))
+    assert.is_nil(io.open(dir .. "/logs/access.log"))
+  end)
 end)
