@@ -68,7 +68,10 @@ struct gw_conf_limits {
 };
 
 /* Without the padding behind the last field, whose bytes mean nothing. */
-#define GW_LIMITS_BYTES (offsetof(struct gw_conf_limits, half_close_timeout_ms) + sizeof(uint32_t))
+#define GW_LIMITS_BYTES                                                                            \
+    (offsetof(struct gw_conf_limits, websocket_message_bytes_max) + sizeof(uint32_t))
+_Static_assert(sizeof(struct gw_conf_limits) - GW_LIMITS_BYTES < sizeof(uint64_t),
+               "GW_LIMITS_BYTES ends with the last field");
 
 enum gw_proxy_protocol { GW_PROXY_PROTOCOL_OFF, GW_PROXY_PROTOCOL_ON };
 

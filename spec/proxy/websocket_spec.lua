@@ -355,6 +355,33 @@ describe("a WebSocket", function()
       assert.equal(1001, (ws.read_close(up)))
     end)
 
+    it("has the limits of its route, each route its own", function()
+      local route = [[
+  - name: %s
+    match: { path: "/%s" }
+    upstream: "${UPSTREAM}"
+    limits: { websocket_idle_timeout: %s, websocket_message_size_max: %d }
+]]
+      local own = kit.gateway { conf = "routes:\n" .. route:format("a", "a", "3s", 200)
+        .. route:format("b", "b", "5s", 300), env = { UPSTREAM = upstream:url() } }
+      for path, size in pairs { ["/a"] = 200, ["/b"] = 300 } do
+        local conn = ws.connect(kit.client(own), { path = path })
+        conn:write(ws.masked(ws.TEXT, ("x"):rep(size)))
+        assert.equal(size, #ws.read(conn).payload)
+        conn:write(ws.masked(ws.TEXT, ("x"):rep(size + 1)))
+        assert.equal(1009, (ws.read_close(conn)))
+      end
+      nothing_left(own)
+      local short = ws.connect(kit.client(own), { path = "/a" })
+      local long = ws.connect(kit.client(own), { path = "/b" })
+      own:advance(3100)
+      assert.equal(1001, (ws.read_close(short)))
+      short:write(ws.masked(ws.CLOSE, ws.close(1001)))
+      kit.eventually(function() return count(own).open == 1 end)
+      own:advance(2000)
+      assert.equal(1001, (ws.read_close(long)))
+    end)
+
     it("ends with 1001 after websocket_age_max, between two messages", function()
       local own, to = with "websocket_age_max: 100s"
       local conn, up = pair(to)
