@@ -16,9 +16,9 @@
 ---   plugins:
 ---     - access-log: { path: /var/log/moongate/access.log, headers: [ accept-language ] }
 
-local ALL = { "time", "id", "client", "method", "host", "path", "query", "status", "bytes_in",
-  "bytes_out", "duration_ms", "upstream", "upstream_ms", "tries", "route", "consumer", "error",
-  "aborted", "user_agent", "referer" }
+local ALL = { "time", "id", "client", "method", "host", "path", "query", "status", "grpc_status",
+  "bytes_in", "bytes_out", "duration_ms", "upstream", "upstream_ms", "tries", "route", "consumer",
+  "error", "aborted", "user_agent", "referer" }
 local DEFAULT = {}
 for _, name in ipairs(ALL) do
   DEFAULT[#DEFAULT + 1] = name ~= "query" and name or nil

@@ -65,11 +65,11 @@ struct gw_conf_limits {
     uint32_t websocket_close_ms;    /* from the first Close to the end */
     uint32_t websocket_frame_bytes_max;   /* Close 1009 */
     uint32_t websocket_message_bytes_max; /* Close 1009 */
+    uint32_t grpc_idle_ms;                /* neither side of a call says anything; 0 off */
 };
 
 /* Without the padding behind the last field, whose bytes mean nothing. */
-#define GW_LIMITS_BYTES                                                                            \
-    (offsetof(struct gw_conf_limits, websocket_message_bytes_max) + sizeof(uint32_t))
+#define GW_LIMITS_BYTES (offsetof(struct gw_conf_limits, grpc_idle_ms) + sizeof(uint32_t))
 _Static_assert(sizeof(struct gw_conf_limits) - GW_LIMITS_BYTES < sizeof(uint64_t),
                "GW_LIMITS_BYTES ends with the last field");
 

@@ -213,6 +213,15 @@ static const struct gw_row rows[] = {
      .max = GIB,
      .doc = "A message of a WebSocket, its fragments together, as it is on the wire. Above: Close "
             "1009. Where plugins have message(), body_buffer_size_max holds, too."},
+    {.key = "grpc_idle_timeout",
+     .type = &gw_type_duration,
+     FIELD(grpc_idle_ms),
+     ANYWHERE,
+     .otherwise = "10m",
+     .min = 0,
+     .max = DAY,
+     .doc = "Neither side of a gRPC call sends anything. After: UNAVAILABLE. For calls, it stands "
+            "in place of body_timeout and data_rate_min; read_timeout holds, too. 0: no limit."},
 };
 
 const struct gw_section gw_section_limits = GW_SECTION("limits", rows);

@@ -54,6 +54,8 @@ static void on_over(struct gw_h2_stream *s, uint32_t code)
     if (code == GW_H2_REFUSED_STREAM && !s->up.got_bytes) {
         s->up.connected = false;
         stream_fail(s, GW_REFUSED, "upstream refused the stream");
+    } else if (code == GW_H2_CANCEL) {
+        stream_fail(s, GW_CANCELLED, "upstream cancelled the stream");
     } else {
         stream_fail(s, GW_PROTOCOL, "upstream reset the stream");
     }

@@ -24,6 +24,7 @@ struct gw_answer *gw_exchange_answer(struct gw_exchange *exchange, uint16_t stat
     ex->answer.status = status;
     gw_fields_init(&ex->answer.fields, &exchange->arena);
     ex->answer.body = gw_arena_dup(&exchange->arena, body);
+    ex->answer.message = GW_STR_NULL;
     return &ex->answer;
 }
 
@@ -64,6 +65,7 @@ struct gw_answer *gw_exchange_problem(struct gw_exchange *exchange, uint16_t sta
     gw_buf_printf(&body, "}\n");
     answer = gw_exchange_answer(exchange, status, gw_buf_str(&body));
     gw_buf_fini(&body);
+    answer->message = gw_arena_dup(&exchange->arena, detail.len > 0 ? detail : title);
     gw_fields_add(&answer->fields, content_type, GW_STR("application/problem+json"));
     if (status == 503)
         gw_fields_add(&answer->fields, GW_STR("Retry-After"), GW_STR("1"));
@@ -93,7 +95,6 @@ static void copy_fields(struct exchange *ex)
 void answer_send(struct exchange *ex)
 {
     struct gw_response *response = &ex->pub.response;
-    struct gw_str body = ex->answer.body;
     bool bodiless;
 
     assert(!ex->head_sent);
@@ -110,9 +111,10 @@ void answer_send(struct exchange *ex)
     response->status = ex->answer.status;
     response->reason = GW_STR_NULL;
     response->has_body = !bodiless && ex->pub.request.method_id != GW_METHOD_HEAD;
-    response->length = bodiless ? GW_LENGTH_UNKNOWN : (int64_t)body.len;
+    response->length = bodiless ? GW_LENGTH_UNKNOWN : (int64_t)ex->answer.body.len;
+    grpc_answer(ex);
     if (filter_head(ex))
-        filter_end(ex, body, NULL);
+        filter_end(ex, ex->answer.body, NULL);
 }
 
 void answer_respond(struct exchange *ex)
@@ -124,6 +126,7 @@ void answer_respond(struct exchange *ex)
     /* The body stays where it is: the generation outlives the exchange. */
     ex->answer.status = (uint16_t)details->status;
     ex->answer.body = gw_ref_str(conf, details->body);
+    ex->answer.message = GW_STR_NULL;
     gw_fields_init(&ex->answer.fields, &ex->pub.arena);
     for (uint32_t i = 0; i < details->headers.len; i++)
         gw_fields_add(&ex->answer.fields, gw_ref_str(conf, rows[i].name),

@@ -61,7 +61,10 @@ struct gw_exchange *gw_exchange_by_number(uint64_t number)
 void exchange_timer(struct exchange *ex)
 {
     uint64_t due = ex->total_due_ms < ex->try_due_ms ? ex->total_due_ms : ex->try_due_ms;
+    uint64_t idle = grpc_idle_due_ms(ex);
 
+    if (idle < due)
+        due = idle;
     gw_timer_set(ex->proxy->loop, &ex->timer, due);
 }
 
@@ -222,21 +225,31 @@ static void apply_limits(struct exchange *ex)
     exchange_limits(ex);
     nearest = ex->limits;
     down->ops->limits(down, NULL);
-    if (nearest != &ex->pub.listener->limits || ex->pub.route->buffer_response) {
+    if (nearest != &ex->pub.listener->limits || ex->pub.route->buffer_response || ex->grpc) {
         struct gw_client_limits *own = gw_arena_alloc(&ex->pub.arena, sizeof(*own));
         *own = *ex->conn->limits;
-        own->body_timeout_ms = nearest->body_timeout_ms;
+        /* A call may be a conversation: grpc_idle_timeout holds instead. */
+        own->body_timeout_ms = ex->grpc ? UINT32_MAX : nearest->body_timeout_ms;
         own->send_timeout_ms = nearest->send_timeout_ms;
-        own->data_rate_min = nearest->data_rate_min;
+        own->data_rate_min = ex->grpc ? 0 : nearest->data_rate_min;
         own->data_rate_grace_ms = nearest->data_rate_grace_ms;
         /* A buffered answer is read ahead, so that a slow client does not hold the upstream. */
         own->buffer_bytes_max = ex->pub.route->buffer_response ? nearest->body_buffer_bytes_max
                                                                : nearest->buffer_bytes_max;
         down->ops->limits(down, own);
     }
-    ex->total_due_ms = nearest->request_timeout_ms > 0
-                           ? ex->pub.began_us / 1000 + nearest->request_timeout_ms
+    exchange_total_due(ex);
+}
+
+void exchange_total_due(struct exchange *ex)
+{
+    uint64_t deadline = ex->grpc_due_us > 0 ? (ex->grpc_due_us + 999) / 1000 : GW_NEVER;
+
+    ex->total_due_ms = ex->limits->request_timeout_ms > 0
+                           ? ex->pub.began_us / 1000 + ex->limits->request_timeout_ms
                            : GW_NEVER;
+    if (deadline < ex->total_due_ms)
+        ex->total_due_ms = deadline;
     exchange_timer(ex);
 }
 
@@ -388,6 +401,7 @@ static void on_request(struct gw_client_conn *conn, struct gw_stream_request *in
     incoming->stream->events = &exchange_client_events;
     ex->pub.http_major = ex->pub.request.major;
     ex->pub.http_minor = ex->pub.request.minor;
+    grpc_note(ex);
     if (status == 0)
         status = request_prepare(ex, &why);
     else
@@ -474,6 +488,15 @@ void exchange_end(struct exchange *ex)
     exchange_finish(ex);
 }
 
+void exchange_send_end(struct exchange *ex, const struct gw_fields *trailers)
+{
+    struct gw_stream *down = ex->incoming.stream;
+
+    ex->ended = true;
+    ex->pub.response_trailers = trailers;
+    down->ops->send_end(down, trailers);
+}
+
 void exchange_abort(struct exchange *ex, const char *why)
 {
     ex->pub.aborted = true;
@@ -542,7 +565,7 @@ static void on_client_fault(struct gw_stream *stream, uint16_t status, const cha
     ex->pub.error = why;
     ex->body_mode = BODY_DROPPED;
     if (ex->head_sent) {
-        exchange_abort(ex, why);
+        exchange_cut(ex, status, why);
         return;
     }
     relay_drop_client(ex);

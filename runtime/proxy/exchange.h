@@ -24,6 +24,7 @@ struct gw_answer {
     uint16_t status;
     struct gw_fields fields;
     struct gw_str body;
+    struct gw_str message; /* of a problem: what it says to a person, for grpc-message */
 };
 
 /* The client's TLS connection, as it was when the request came. */
@@ -63,7 +64,8 @@ struct gw_exchange {
         upstream_address; /* "127.0.0.1:9001" of the last try; may be chosen in BALANCER */
     const struct gw_conf_target *upstream_target;
 
-    struct gw_str id;  /* correlation id; made at first use by gw_exchange_id() */
+    struct gw_str id; /* correlation id; made at first use by gw_exchange_id() */
+    const struct gw_fields *response_trailers; /* valid in LOG; NULL: none */
     const char *error; /* why the gateway answered itself: "upstream timeout"; or NULL */
     bool answered_by_gateway;
     bool aborted; /* the client went away, or the answer was cut */

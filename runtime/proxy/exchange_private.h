@@ -4,7 +4,7 @@
  *   tls.c        certificates, facts of TLS, HSTS
  *   static.c     files: routes                      filter.c    what plugins make of an answer
  *   proxy.c      listeners, generations              ws.c        WebSockets
- *   follow.c     WebSockets and new confs
+ *   follow.c     WebSockets and new confs            grpc.c      what gRPC has beside HTTP
  *
  *   FRESH -> PHASES -> WAITING (name, body, file) -> UPSTREAM -> RELAY -> DONE
  *               \-> ANSWER -> DONE                      \-> UPSTREAM (a retry), TUNNEL
@@ -60,6 +60,7 @@ struct exchange {
     uint8_t reroutes;
     uint8_t body_wish;    /* enum gw_body_wish, from the answer's head on */
     int8_t waiting_phase; /* enum gw_phase, or -1 */
+    uint8_t grpc_status;  /* for an answer of ours; 0: by its status of HTTP */
     bool detached : 1;
     bool head_sent : 1;
     bool filtered : 1;     /* HEADER_FILTER has run for this answer */
@@ -68,6 +69,8 @@ struct exchange {
     bool replay_lost : 1;  /* body bytes went that we no longer have */
     bool fresh_only : 1;   /* a reused connection died: the next must be new */
     bool finished : 1;
+    bool ended : 1; /* the answer's end was given to the client's stream */
+    bool grpc : 1;
     bool upgrade_wanted : 1;
     bool websocket : 1; /* and this is what it asks for */
     bool websocket_deflate : 1;
@@ -75,6 +78,8 @@ struct exchange {
 
     struct gw_timer timer;
     uint64_t total_due_ms, try_due_ms;
+    uint64_t grpc_due_us; /* its deadline; 0: none */
+    uint64_t heard_ms;    /* gRPC: a side has sent something */
 
     const struct gw_conf_upstream *row;
     struct gw_upstream *upstream;
@@ -118,9 +123,13 @@ void exchange_run(struct exchange *ex);                    /* goes on with the s
 void exchange_finish(struct exchange *ex);                 /* the answer has left, or never will */
 void exchange_abort(struct exchange *ex, const char *why); /* cuts the client's answer */
 void exchange_end(struct exchange *ex); /* the stream goes, and nothing is lost by it */
+/* The last of the answer. `trailers` may be NULL. */
+void exchange_send_end(struct exchange *ex, const struct gw_fields *trailers);
 enum gw_phase_rc exchange_phase(struct exchange *ex, enum gw_phase phase);
 /* Sets ex->limits from listener and route. */
 void exchange_limits(struct exchange *ex);
+/* How long it may take, from those and its own deadline. */
+void exchange_total_due(struct exchange *ex);
 uint32_t exchange_phases(const struct exchange *ex);
 void exchange_timer(struct exchange *ex);
 
@@ -163,6 +172,17 @@ bool tls_misdirected(const struct exchange *ex);
 void tls_forward(struct exchange *ex);
 void tls_answer_fields(struct exchange *ex);
 void tls_redirect(struct exchange *ex);
+
+/* grpc.c; where a request is no call of gRPC, they do nothing. */
+void grpc_note(struct exchange *ex); /* is it one? */
+uint16_t grpc_deadline(struct exchange *ex, const char **why);
+void grpc_pass_deadline(struct exchange *ex); /* what is left of it, with the next try */
+bool grpc_late(const struct exchange *ex);    /* the deadline has passed */
+bool grpc_refused(struct exchange *ex);       /* it wants to be one, and cannot: answered */
+uint64_t grpc_idle_due_ms(const struct exchange *ex);
+void grpc_answer(struct exchange *ex); /* what answer.c sends, in its words */
+/* The answer cannot go on: a call ends with what `status` means to it, all else is cut. */
+void exchange_cut(struct exchange *ex, uint16_t status, const char *why);
 
 /* static.c */
 void static_start(struct exchange *ex);

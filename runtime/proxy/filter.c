@@ -50,7 +50,7 @@ static bool fail(struct exchange *ex, uint16_t status, const char *why)
             why, ex->head_sent ? "; it is cut" : "");
     ex->pub.error = why;
     if (ex->head_sent) {
-        exchange_abort(ex, why);
+        exchange_cut(ex, status, why);
     } else {
         detail = gw_arena_printf(&ex->pub.arena, "%c%s.", toupper((unsigned char)*why), why + 1);
         (void)gw_exchange_problem(&ex->pub, status, GW_STR_NULL, detail);
@@ -133,7 +133,9 @@ static bool begin(struct exchange *ex)
     struct gw_response *response = &ex->pub.response;
     enum gw_body_wish wish = GW_BODY_AS_IT_IS;
 
-    if (hooks != NULL && (exchange_phases(ex) & 1u << GW_PHASE_BODY_FILTER) != 0)
+    /* A head that ends a call has its status: nothing may come behind it. */
+    if (hooks != NULL && (exchange_phases(ex) & 1u << GW_PHASE_BODY_FILTER) != 0 &&
+        (response->has_body || !ex->grpc))
         wish = hooks->body_begin(hooks->self, &ex->pub);
     if (wish == GW_BODY_FAILED) {
         plugin_failed(ex);
@@ -292,7 +294,6 @@ bool filter_piece(struct exchange *ex, struct gw_str piece)
 static void whole_done(struct exchange *ex, enum gw_phase_rc rc)
 {
     struct gw_response *response = &ex->pub.response;
-    struct gw_stream *down = ex->incoming.stream;
     struct gw_str body = gw_buf_str(ex->has_own_body ? &ex->own_body : &ex->held_body);
 
     if (rc != GW_PHASE_NEXT) {
@@ -304,7 +305,7 @@ static void whole_done(struct exchange *ex, enum gw_phase_rc rc)
     send_head(ex);
     if (response->has_body)
         send_piece(ex, body);
-    down->ops->send_end(down, NULL);
+    exchange_send_end(ex, ex->grpc ? ex->pub.response_trailers : NULL);
 }
 
 static void run_whole(struct exchange *ex)
@@ -343,14 +344,13 @@ static bool last_piece(struct exchange *ex, struct gw_str piece)
 
 void filter_end(struct exchange *ex, struct gw_str piece, const struct gw_fields *trailers)
 {
-    struct gw_stream *down = ex->incoming.stream;
-
     if (!last_piece(ex, piece))
         return;
+    ex->pub.response_trailers = trailers;
     if (ex->body_wish == GW_BODY_WHOLE)
         run_whole(ex);
     else
-        down->ops->send_end(down, trailers);
+        exchange_send_end(ex, trailers);
 }
 
 /* ---- for script/ ---- */

@@ -7,6 +7,7 @@
 #include <assert.h>
 
 #include "base/log.h"
+#include "http/grpc.h"
 #include "proxy/exchange_private.h"
 
 #define JUST_USED_MS 1000
@@ -79,11 +80,12 @@ static void send_request(struct exchange *ex)
         .fields = &request->fields,
         .has_body = request->has_body,
         .length = request->length,
-        .te_trailers = ex->incoming.head.te_trailers,
+        .te_trailers = ex->incoming.head.te_trailers || ex->grpc,
         .upgrade = ex->upgrade_wanted ? ex->upgrade : GW_STR_NULL,
     };
 
     request_forwarding(ex);
+    grpc_pass_deadline(ex);
     if (ex->body_mode == BODY_GATHERED) {
         out.length = (int64_t)gw_buf_len(&ex->body);
         out.has_body = out.length > 0 || request->has_body;
@@ -141,6 +143,8 @@ static void give_up(struct exchange *ex, enum gw_rc rc, const char *why)
     gw_warn("%.*s: upstream %.*s %.*s: %s", GW_STR_ARG(gw_exchange_id(&ex->pub)),
             GW_STR_ARG(upstream), GW_STR_ARG(ex->pub.upstream_address), why);
     ex->pub.error = why;
+    if (rc == GW_CANCELLED)
+        ex->grpc_status = GW_GRPC_CANCELLED;
     answer_problem(ex, status_of(rc),
                    rc == GW_TIMEOUT ? "The upstream did not answer in time."
                    : rc == GW_DNS   ? "The upstream's name could not be resolved."
@@ -211,10 +215,11 @@ static void connect_to(struct exchange *ex)
     ex->client->stream.user = ex;
     ex->client->arena = &ex->pub.arena;
     ex->client->response = &ex->pub.response;
-    if (ex->row->try_timeout_ms > 0) {
+    if (ex->row->try_timeout_ms > 0)
         ex->try_due_ms = gw_loop_now_ms(ex->proxy->loop) + ex->row->try_timeout_ms;
+    ex->heard_ms = gw_loop_now_ms(ex->proxy->loop);
+    if (ex->row->try_timeout_ms > 0 || ex->grpc)
         exchange_timer(ex);
-    }
     send_request(ex);
 }
 
@@ -300,7 +305,7 @@ void relay_start(struct exchange *ex)
         answer_send(ex);
         return;
     }
-    if (ex->upgrade_wanted && !upgrade_good(ex))
+    if ((ex->upgrade_wanted && !upgrade_good(ex)) || grpc_refused(ex))
         return;
     if (route->timeout_ms > 0) {
         uint64_t due = gw_loop_now_ms(ex->proxy->loop) + route->timeout_ms;
@@ -362,7 +367,7 @@ static void too_large(struct exchange *ex)
     ex->body_mode = BODY_DROPPED;
     ex->pub.error = "the body is larger than body_size_max";
     if (ex->head_sent) {
-        exchange_abort(ex, ex->pub.error);
+        exchange_cut(ex, 413, ex->pub.error);
         return;
     }
     body_over(ex, GW_LIMIT);
@@ -378,6 +383,7 @@ void relay_client_body(struct exchange *ex, struct gw_str piece)
     struct gw_stream *up = ex->client != NULL ? &ex->client->stream : NULL;
 
     ex->pub.bytes_in += piece.len;
+    ex->heard_ms = gw_loop_now_ms(ex->proxy->loop);
     if (ex->ws != NULL) {
         ws_data(ex, GW_WS_CLIENT, piece);
         return;
@@ -487,11 +493,7 @@ static void on_head(struct gw_stream *stream)
 
     ex->try_due_ms = GW_NEVER;
     if (ex->pub.route->timeout_ms > 0) {
-        /* It is over with the head; that of the whole exchange is not. */
-        ex->total_due_ms = ex->limits->request_timeout_ms > 0
-                               ? ex->pub.began_us / 1000 + ex->limits->request_timeout_ms
-                               : GW_NEVER;
-        exchange_timer(ex);
+        exchange_total_due(ex); /* it is over with the head; that of the whole exchange is not */
     }
     ex->pub.upstream_head_us = gw_loop_now_us(ex->proxy->loop);
     if (response->status == 101 && ex->websocket) {
@@ -524,6 +526,7 @@ static void on_body(struct gw_stream *stream, struct gw_str piece)
 {
     struct exchange *ex = stream->user;
 
+    ex->heard_ms = gw_loop_now_ms(ex->proxy->loop);
     if (ex->ws != NULL) {
         ws_data(ex, GW_WS_UPSTREAM, piece);
         return;
@@ -630,7 +633,9 @@ static void on_reset(struct gw_stream *stream, enum gw_rc rc, const char *why)
     }
     gw_warn("%.*s: upstream %.*s: %s; the answer is cut", GW_STR_ARG(gw_exchange_id(&ex->pub)),
             GW_STR_ARG(ex->pub.upstream_address), why);
-    exchange_abort(ex, why);
+    if (rc == GW_CANCELLED)
+        ex->grpc_status = GW_GRPC_CANCELLED;
+    exchange_cut(ex, status_of(rc), why);
 }
 
 static const struct gw_stream_events upstream_events = {
@@ -668,11 +673,12 @@ static bool client_is_late(const struct exchange *ex)
              (ex->client->connected && !ex->client->stream.ops->waiting(&ex->client->stream))));
 }
 
-static void total_timeout(struct exchange *ex)
+static void total_timeout(struct exchange *ex, const char *over)
 {
-    static const char over[] = "the time allowed for the exchange is over";
     bool late = client_is_late(ex);
 
+    if (grpc_late(ex))
+        ex->grpc_status = GW_GRPC_DEADLINE_EXCEEDED;
     ex->total_due_ms = ex->try_due_ms = GW_NEVER;
     gw_warn("%.*s: %s (%s, after %u tries%s%.*s)", GW_STR_ARG(gw_exchange_id(&ex->pub)), over,
             ex->head_sent ? "the answer is cut"
@@ -681,7 +687,7 @@ static void total_timeout(struct exchange *ex)
             ex->pub.tries, ex->pub.tries > 0 ? ", last " : "",
             GW_STR_ARG(ex->pub.upstream_address));
     if (ex->head_sent) {
-        exchange_abort(ex, over);
+        exchange_cut(ex, 504, over);
         return;
     }
     if (ex->waiting_phase >= 0)
@@ -692,7 +698,8 @@ static void total_timeout(struct exchange *ex)
     static_stop(ex);
     relay_drop_client(ex);
     ex->pub.error = over;
-    answer_problem(ex, late ? 408 : 504, "The time allowed for the exchange is over.");
+    /* A call's body may be a conversation: nobody can say who was to speak. */
+    answer_problem(ex, late && !ex->grpc ? 408 : 504, "The time allowed for the exchange is over.");
     answer_send(ex);
 }
 
@@ -705,9 +712,11 @@ void relay_timeout(struct exchange *ex)
     if (ex->ws != NULL)
         ws_timeout(ex);
     else if (ex->total_due_ms <= now)
-        total_timeout(ex);
+        total_timeout(ex, "the time allowed for the exchange is over");
     else if (ex->try_due_ms <= now)
         try_timeout(ex);
+    else if (grpc_idle_due_ms(ex) <= now)
+        total_timeout(ex, "neither side of the call sends anything");
     else
         exchange_timer(ex);
 }

@@ -167,7 +167,7 @@ uint16_t request_prepare(struct exchange *ex, const char **why)
         *why = "the request has passed this gateway before (Via)";
         return 508;
     }
-    return 0;
+    return grpc_deadline(ex, why);
 }
 
 /* ---- what we add ---- */

@@ -597,8 +597,10 @@ GW_FFI void gw_ffi_problem(uint32_t slot, uint32_t status, const char *title, si
         memcpy(joined, body.data, body.len - 1);
         joined[body.len - 1] = ',';
         memcpy(joined + body.len, more + 1, more_len - 1);
+        struct gw_str message = answer->message;
         bool typed = gw_fields_get(&answer->fields, GW_STR("content-type"), &type);
         answer = gw_exchange_answer(x, (uint16_t)status, gw_str(joined, body.len + more_len - 1));
+        answer->message = message;
         gw_fields_set(&answer->fields, GW_STR("content-type"),
                       typed ? type : GW_STR("application/problem+json"));
     }

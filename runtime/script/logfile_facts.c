@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/grpc.h"
 #include "http/message.h"
 #include "http/uri.h"
 #include "proxy/proxy.h"
@@ -128,6 +129,28 @@ static void put_referer(struct gw_logfile *file, struct gw_str name, struct gw_e
     put_field(file, name, &x->request.fields, GW_STR("referer"));
 }
 
+/* In the trailers, or in a head that has nothing behind it. */
+static void put_grpc_status(struct gw_logfile *file, struct gw_str name, struct gw_exchange *x)
+{
+    struct gw_field *field = NULL;
+    unsigned status = 0;
+
+    if (!gw_grpc_message(&x->response.fields))
+        return;
+    if (x->response_trailers != NULL)
+        field = gw_fields_find(x->response_trailers, GW_STR("grpc-status"));
+    if (field == NULL)
+        field = gw_fields_find(&x->response.fields, GW_STR("grpc-status"));
+    if (field == NULL || field->value.len == 0 || field->value.len > 2)
+        return;
+    for (size_t i = 0; i < field->value.len; i++) {
+        if (field->value.data[i] < '0' || field->value.data[i] > '9')
+            return;
+        status = status * 10 + (unsigned)(field->value.data[i] - '0');
+    }
+    gw_logfile_number(file, name, status);
+}
+
 /* name, the same as the beginning of a member, what puts it there */
 #define ROW(name, put)                                                                             \
     {                                                                                              \
@@ -144,6 +167,7 @@ static const struct {
     ROW("host", put_host),
     ROW("path", put_path),
     ROW("status", put_status),
+    ROW("grpc_status", put_grpc_status),
     ROW("bytes_in", put_bytes_in),
     ROW("bytes_out", put_bytes_out),
     ROW("duration_ms", put_duration),

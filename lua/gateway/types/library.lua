@@ -610,7 +610,7 @@ function writer:lost() end
 ---@class gw.logfile.options
 ---@field buffer? integer bytes not yet written, 65536 to 268435456; 1 MiB
 ---@field counter? string a metric of lost lines
----@field request? string[] facts: time id client method host path status bytes_in bytes_out duration_ms upstream upstream_ms tries route error aborted user_agent referer
+---@field request? string[] facts: time id client method host path status grpc_status bytes_in bytes_out duration_ms upstream upstream_ms tries route error aborted user_agent referer
 ---@field headers? table<string, boolean> request headers; true: only that it was there is written
 ---@field more? string[] up to 3 names for the values that request() is given
 
