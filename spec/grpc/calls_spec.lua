@@ -43,8 +43,8 @@ for i in range(20):
 asked.put(None)
 assert list(answers) == []
 began = time.time()
-first = next(iter(server_stream(b"send 2 1.5")))
-assert time.time() - began < 1.2
+first = next(iter(server_stream(b"send 2 4")))
+assert time.time() - began < 3.5
 ]==]
   end)
 
@@ -105,19 +105,22 @@ assert all(list(c) == [] for c in calls)
       grpc.run(own, [==[
 def left(of, timeout):
     return float(of(b"told", timeout=timeout).split()[1])
-assert 4.0 < left(unary, 5) < 4.75, left(unary, 5)
+assert 3 < left(unary, 5) < 4.75, left(unary, 5)
 assert 86300 < left(unary, 86400) < 87000, left(unary, 86400) # the client rounds up
 ]==])
-      python [==[assert 4.8 < float(unary(b"told", timeout=5).split()[1]) < 5.01]==]
+      python [==[
+left = float(unary(b"told", timeout=5).split()[1])
+assert 3 < left < 5.2, left
+]==]
     end)
 
     it("ends the call where the server does not: before and amid the answer", function()
       python [==[
-for what in (lambda: unary(b"sleep 3", timeout=0.3), lambda: server_stream(b"send 5 1", timeout=0.5),
+for what in (lambda: unary(b"sleep 4", timeout=0.3), lambda: server_stream(b"send 5 4", timeout=0.5),
              lambda: client_stream(feed(b"a", hold=threading.Event()), timeout=0.3)):
     began = time.time()
     fails(what, Code.DEADLINE_EXCEEDED)
-    assert time.time() - began < 1.5
+    assert time.time() - began < 3.5
 ]==]
       idle()
     end)
