@@ -35,7 +35,8 @@
 #define GW_H2_CONN_WINDOW (1024 * 1024)
 
 /* Frames that cost their sender nothing, in one second of one connection: SETTINGS, PING,
- * PRIORITY and empty DATA; resets of streams; WINDOW_UPDATE beyond four for each DATA of ours. */
+ * PRIORITY and empty DATA beyond one for each DATA of ours; resets of streams; WINDOW_UPDATE beyond
+ * four for each DATA of ours. (gRPC measures the path with a PING for data that it gets.) */
 #define GW_H2_CONTROL_FRAMES_MAX 1000
 #define GW_H2_RESETS_MAX 200
 #define GW_H2_WINDOW_UPDATES_MAX 1000

@@ -36,6 +36,7 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
     struct gw_h2_conn *c = arg;
     struct gw_h2_floods *floods = &c->floods;
     uint64_t second = h2_now(c) / 1000;
+    const struct gw_h2_stream *s;
 
     if (floods->second != second)
         *floods = (struct gw_h2_floods){.second = second};
@@ -45,8 +46,9 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
     case NGHTTP2_DATA:
         floods->control += hd->length == 0 && (hd->flags & NGHTTP2_FLAG_END_STREAM) == 0;
         break;
-    case NGHTTP2_RST_STREAM:
-        floods->resets++;
+    case NGHTTP2_RST_STREAM: /* behind a whole answer: "no more of the request" */
+        s = c->is_server ? NULL : stream_at(c, hd->stream_id);
+        floods->resets += s == NULL || !s->ended_in;
         break;
     case NGHTTP2_WINDOW_UPDATE:
         floods->updates++;
@@ -55,7 +57,7 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
         floods->control++;
         break;
     }
-    if (floods->control > GW_H2_CONTROL_FRAMES_MAX)
+    if (floods->control > GW_H2_CONTROL_FRAMES_MAX + (uint64_t)floods->data_sent)
         h2_stop(c, GW_H2_ENHANCE_YOUR_CALM, "a flood of frames");
     else if (floods->resets > GW_H2_RESETS_MAX)
         h2_stop(c, GW_H2_ENHANCE_YOUR_CALM, "a flood of resets");

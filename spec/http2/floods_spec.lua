@@ -89,6 +89,18 @@ calm(p)
 ]==])
   end)
 
+  it("lets a PING for each DATA be: so gRPC measures", function()
+    python [==[
+p = Peer(port)
+for _ in range(40):
+    for s in [p.open() for _ in range(100)]:
+        p.answer(s)
+    p.frames.clear()
+    p.raw(Peer.pack(PING, 0, 0, b"12345678") * 100)
+assert p.get("/hello")["body"] == b"hello\n"
+]==]
+  end)
+
   it("ends a flood of PRIORITY", function()
     attack([==[
 p = Peer(port)

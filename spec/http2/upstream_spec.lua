@@ -149,6 +149,20 @@ assert json.loads(p.get("/x")["body"])["connection"] == 1
     assert.equal(502, gateway:client():request { method = "POST", path = "/close-once/2", body = "b" }.status)
   end)
 
+  it("may answer so 600 times", function()
+    start()
+
+    http2.runner(gateway)([==[
+import json
+p = Peer(port)
+for _ in range(60):
+    for s in [p.open("/early", "POST", end=False) for _ in range(10)]:
+        assert p.answer(s)["status"] == 413
+    p.frames.clear()
+assert json.loads(p.get("/x")["body"])["connection"] == 1
+]==])
+  end)
+
   it("may answer before it has read the request", function()
     start()
     local conn = gateway:client():connect()
