@@ -732,6 +732,7 @@ enum gw_rc h2_open(struct gw_h2_conn *c, bool server)
 {
     nghttp2_session_callbacks *cbs = NULL;
     nghttp2_option *option = NULL;
+    nghttp2_mem memory = {NULL, h2_memory_new, h2_memory_free, h2_memory_zeros, h2_memory_resize};
     int rc = NGHTTP2_ERR_NOMEM;
 
     c->is_server = server;
@@ -746,8 +747,8 @@ enum gw_rc h2_open(struct gw_h2_conn *c, bool server)
     if (nghttp2_session_callbacks_new(&cbs) == 0 && nghttp2_option_new(&option) == 0) {
         set_callbacks(cbs);
         set_options(option);
-        rc = server ? nghttp2_session_server_new2(&c->session, cbs, c, option)
-                    : nghttp2_session_client_new2(&c->session, cbs, c, option);
+        rc = server ? nghttp2_session_server_new3(&c->session, cbs, c, option, &memory)
+                    : nghttp2_session_client_new3(&c->session, cbs, c, option, &memory);
     }
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(cbs);
@@ -755,8 +756,7 @@ enum gw_rc h2_open(struct gw_h2_conn *c, bool server)
         return GW_NOMEM;
     rc = submit_settings(c);
     if (rc == 0)
-        rc = nghttp2_session_set_local_window_size(c->session, NGHTTP2_FLAG_NONE, 0,
-                                                   GW_H2_CONN_WINDOW);
+        rc = nghttp2_session_set_local_window_size(c->session, 0, 0, GW_H2_CONN_WINDOW);
     if (rc != 0) {
         nghttp2_session_del(c->session);
         return GW_NOMEM;

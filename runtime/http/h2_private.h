@@ -4,6 +4,7 @@
  *   h2_stream.c   what both sides do with a stream: bodies in and out, pause and resume
  *   h2_server.c   a client's connection
  *   h2_client.c   a connection to an upstream
+ *   h2_memory.c   where a session's buffer comes from
  *
  * Nothing that a user does in an event enters nghttp2's reader or writer again: sends are noted
  * on the stream and come out with the next flush of the connection, which waits until the
@@ -13,6 +14,7 @@
 
 #include "http/h1_out.h"
 #include "http/h2.h"
+#include "http/h2_memory.h"
 
 struct nghttp2_session;
 

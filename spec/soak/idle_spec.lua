@@ -4,7 +4,7 @@ local kit = require("gateway.spec")
 local COUNT = 10000
 
 describe("10,000 idle connections", function()
-  for _, row in ipairs { { "tls", 15 }, { "tls 1.2", 15 }, { "h2", 17 }, { "h2 tls", 36 } } do
+  for _, row in ipairs { { "tls", 15 }, { "tls 1.2", 15 }, { "h2", 16 }, { "h2 tls", 30 } } do
     local kind, most = unpack(row)
     if not idle.room_for(COUNT) then
       pending(kind .. " (need ulimit -n " .. COUNT + 200 .. ")")
