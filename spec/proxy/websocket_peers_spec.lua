@@ -238,6 +238,7 @@ asyncio.run(main())
     local first = kit.start(PYTHON, { "-c", SCRIPT, url_of })
     first.stdout:read_until("open\n", 20)
     server:signal_now("KILL")
+    kit.eventually(function() return server:ended() end)
     assert.equal("1011 the upstream is gone\n", first.stdout:read_until("\n", 10))
 
     local again = kit.upstream { port = tonumber(url:match("(%d+)$")) }
