@@ -370,6 +370,7 @@ describe("a WebSocket", function()
         assert.equal(size, #ws.read(conn).payload)
         conn:write(ws.masked(ws.TEXT, ("x"):rep(size + 1)))
         assert.equal(1009, (ws.read_close(conn)))
+        conn:close()
       end
       nothing_left(own)
       local short = ws.connect(kit.client(own), { path = "/a" })
