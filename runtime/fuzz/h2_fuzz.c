@@ -2,7 +2,8 @@
  * user behaves; the second whether the rest is raw, or rows of (type, flags, stream, length,
  * payload) that become frames. Whatever comes: no field ends a line, each request is told its
  * end once, and nothing is left when the connection has gone.
- * Sources: http/h2_head.c http/h2.c http/h2_stream.c http/h2_server.c http/h1.c
+ * Sources: http/h2_head.c http/h2.c http/h2_stream.c http/h2_memory.c
+ * Sources: http/h2_server.c http/h1.c
  * Sources: http/h1_server.c http/h1_server_read.c http/h1_server_write.c http/chunk.c
  * Sources: http/proxy_protocol.c http/head.c http/head_find.c http/opinion.c http/message.c
  * Sources: http/uri.c http/ws.c http/files.c http/files_body.c http/mime.c
